@@ -1,0 +1,143 @@
+"""The books of a run: pages planned against rows written, read from the files alone.
+
+Every planned page must have exactly one row in `pages`. Shards are checked one at a time, so memory does not grow
+with the run. `finish` and `quire status` read the same books; only `finish` insists that they balance.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.errors import AccountingError
+from pipeline.plan_log import CONVERTED, Planned, part_keys, read_part, shards_of
+from pipeline.records import DocumentStatus, Outcome, Shard
+from pipeline.storage import Folder
+from pipeline.tables import read_rows
+from pipeline.write import committed_shards, pages_key
+
+Row = dict[str, Any]
+
+COLUMNS = ("doc_id", "page_index", "outcome", "failure")
+_NUM_READERS = 8
+
+
+@dataclass(slots=True)
+class Account:
+    """What a run has done so far. `problems` names every sum that does not agree; empty is good.
+
+    `unread` holds the documents of which no page could be planned, duplicates aside, unless a later look at the
+    same URI went better.
+    """
+
+    documents: Counter[str] = field(default_factory=Counter)  # by status
+    pages: Counter[str] = field(default_factory=Counter)  # by outcome
+    failures: Counter[str] = field(default_factory=Counter)  # failed pages, by kind
+    num_pages: int = 0
+    num_shards: int = 0
+    num_shards_done: int = 0
+    unread: dict[str, tuple[str, str]] = field(default_factory=dict)  # (status, detail) by URI
+    problems: list[str] = field(default_factory=list)
+    parts: tuple[str, ...] = ()  # of the plan, by key: those that these books cover
+    lost: set[tuple[str, str]] = field(default_factory=set)  # (shard_id, doc_id): the bytes were gone or others
+
+    @property
+    def is_complete(self) -> bool:
+        return self.num_shards_done == self.num_shards
+
+    def insist(self) -> None:
+        """Raise `AccountingError` unless every planned page has its one row."""
+        problems = list(self.problems)
+        if not self.is_complete:
+            problems.append(f"{self.num_shards - self.num_shards_done} shards are not written")
+        if self.is_complete and not problems and self.pages.total() != self.num_pages:
+            problems.append(f"{self.num_pages} pages were planned and {self.pages.total()} rows are written")
+        if problems:
+            raise AccountingError("the sums do not agree: " + "; ".join(problems[:10]))
+
+
+def read_account_rows(folder: Folder, shard: Shard) -> list[Row]:
+    """What the books need of a written shard."""
+    return read_rows(folder, pages_key(shard.shard_id), list(COLUMNS))
+
+
+def take_account(
+    folder: Folder,
+    *,
+    parts: Sequence[str] | None = None,
+    read: Callable[[Folder, Shard], list[Row]] = read_account_rows,
+    observe: Callable[[Shard, list[Row]], None] = lambda shard, rows: None,
+) -> Account:
+    """Read the plan and the committed rows of an output folder: all of the plan, or the parts with these keys.
+
+    Who wants to know more of the same rows gives `read`, which reads a written shard's rows with at least `COLUMNS`
+    (in one of several threads), and `observe`, which is shown each shard in the order of the plan.
+    """
+    keys = part_keys(folder) if parts is None else list(parts)
+    account = Account(parts=tuple(keys))
+    done = committed_shards(folder)  # after the plan: a shard is planned before it is written
+    with ThreadPoolExecutor(_NUM_READERS) as readers:
+        for key in keys:
+            part = read_part(folder, key)
+            _count_documents(part, account)
+            shards = list(shards_of(part))
+            account.num_shards += len(shards)
+            written = [shard for shard in shards if shard.shard_id in done]
+            for shard, rows in _read_ahead(readers, written, lambda shard: read(folder, shard)):
+                done.discard(shard.shard_id)
+                _count_pages(shard, rows, account)
+                observe(shard, rows)
+    if done and part_keys(folder) == keys:  # or else another run has planned them meanwhile
+        account.problems.append(f"{len(done)} page files belong to no planned shard, one of them {min(done)}")
+    return account
+
+
+def _count_documents(part: list[Planned], account: Account) -> None:
+    for planned in part:
+        document = planned.document
+        account.documents[document.status.value] += 1
+        num_planned = sum(stop - start for _, start, stop in planned.ranges)
+        account.num_pages += num_planned
+        status = document.status
+        if num_planned != (document.num_pages if status in CONVERTED else 0):
+            account.problems.append(
+                f"{document.uri} has {document.num_pages} pages, {num_planned} of them planned"
+            )
+        if num_planned or status is DocumentStatus.DUPLICATE:
+            account.unread.pop(document.uri, None)
+        else:
+            account.unread[document.uri] = (status.value, document.detail)
+
+
+def _read_ahead(
+    readers: ThreadPoolExecutor, shards: Iterable[Shard], read: Callable[[Shard], list[Row]]
+) -> Iterator[tuple[Shard, list[Row]]]:
+    """Shards with their rows, in order; at most a few more are in memory than the one that is being looked at."""
+    waiting: deque[tuple[Shard, Future[list[Row]]]] = deque()
+    for shard in shards:
+        waiting.append((shard, readers.submit(read, shard)))
+        if len(waiting) > _NUM_READERS:
+            first, rows = waiting.popleft()
+            yield first, rows.result()
+    while waiting:
+        first, rows = waiting.popleft()
+        yield first, rows.result()
+
+
+def _count_pages(shard: Shard, rows: list[Row], account: Account) -> None:
+    account.num_shards_done += 1
+    wanted = [(r.doc_id, index) for r in shard.ranges for index in range(r.start, r.stop)]
+    if [(row["doc_id"], row["page_index"]) for row in rows] != wanted:
+        account.problems.append(f"shard {shard.shard_id} has not the rows that were planned for it")
+    for row in rows:
+        account.pages[str(row["outcome"])] += 1
+        failure = row["failure"]
+        if (row["outcome"] == Outcome.FAILED) != isinstance(failure, dict):
+            account.problems.append(f"shard {shard.shard_id} has a failed page without a reason, or the reverse")
+        if isinstance(failure, dict):
+            account.failures[str(failure["kind"])] += 1
+            if failure["stage"] == "fetch":
+                account.lost.add((shard.shard_id, row["doc_id"]))

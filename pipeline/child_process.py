@@ -1,0 +1,227 @@
+"""A child process that does one piece of work at a time, under limits, and can be killed.
+
+Everything that parses hostile bytes or runs native code at length runs in one of these: rendering, probing,
+CPU OCR. A hung native call holds the interpreter lock, so no signal handler and no timer inside the process
+can stop it; the parent watches the clock and kills. The child is told to die with its parent, so a killed
+driver leaves nothing behind.
+
+Requests and replies are lines of JSON on a socket; pixels lie in an arena, shared memory that both sides map.
+Replies are JSON and not pickles because the child may have been taken over by the document it reads. The
+child gets none of the parent's environment but what it needs to start, so no credentials.
+
+This module does not know what the work is: `target` names a class, "module:Class", that takes
+`(settings, arena)` and has `handle(request) -> reply`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+import mmap
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from pipeline.records import Pixels
+
+Json = dict[str, Any]
+
+_LINE_LIMIT = 64 << 20
+_START_TIMEOUT_S = 60.0
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+class ChildDied(Exception):
+    """The child ended while it worked; the message says how (signal or exit status) and its last words."""
+
+
+class ChildTimedOut(Exception):
+    """The child did not answer in time and was killed."""
+
+
+class Target(Protocol):
+    def handle(self, request: Json) -> Json: ...
+
+
+class ChildProcess:
+    """One child. `call` is not reentrant: the caller gives it one request at a time.
+
+    `memory_bytes` limits the child's private memory (`RLIMIT_DATA`, so that shared memory and mapped files do
+    not count); native code sees a failed allocation, and what it makes of that is its own affair.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        settings: Json,
+        *,
+        arena_bytes: int,
+        memory_bytes: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._target = target
+        self._settings = settings
+        self._memory_bytes = memory_bytes
+        self._environment = dict(environment or {})
+        self._arena_fd = os.memfd_create("quire-arena")
+        os.ftruncate(self._arena_fd, arena_bytes)
+        self.arena = _map_arena(self._arena_fd, arena_bytes)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._last_words: IO[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    async def start(self) -> None:
+        """Start the child and wait until its target is constructed. Raises `ChildDied` or `ChildTimedOut`."""
+        if self._last_words is not None:
+            self._last_words.close()
+        ours, theirs = socket.socketpair()
+        self._last_words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        command = [sys.executable, "-m", "pipeline.child_process"]
+        command += [str(theirs.fileno()), str(self._arena_fd), str(self.arena.size)]
+        self._process = subprocess.Popen(
+            command,
+            pass_fds=(theirs.fileno(), self._arena_fd),
+            env=self._child_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._last_words,
+        )
+        theirs.close()
+        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LINE_LIMIT)
+        hello = {
+            "target": self._target,
+            "settings": self._settings,
+            "memory_bytes": self._memory_bytes,
+            "parent_pid": os.getpid(),
+        }
+        await self.call(hello, timeout_s=_START_TIMEOUT_S)
+
+    async def call(self, request: Json, timeout_s: float) -> Json:
+        """Send one request and wait for its reply. On `ChildDied` and `ChildTimedOut` the child is gone."""
+        if self._reader is None or self._writer is None:
+            raise ChildDied("the child process was never started")
+        try:
+            self._writer.write(json.dumps(request).encode() + b"\n")
+            async with asyncio.timeout(timeout_s):
+                line = await self._reader.readline()
+        except TimeoutError as exc:
+            self.kill()
+            raise ChildTimedOut(f"no answer within {timeout_s:g} s") from exc
+        except asyncio.CancelledError:
+            self.kill()  # the reply would otherwise be read as the answer to the next request
+            raise
+        except (OSError, ValueError) as exc:
+            raise ChildDied(self._obituary()) from exc
+        if not line.endswith(b"\n"):
+            raise ChildDied(self._obituary())
+        reply: Json = json.loads(line)
+        return reply
+
+    def kill(self) -> None:
+        """End the child at once, whatever it is doing, and reap it. Safe to call twice."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        if self._writer is not None:
+            with contextlib.suppress(RuntimeError):  # the event loop may be closed already
+                self._writer.close()
+        self._reader = self._writer = None
+
+    def close(self) -> None:
+        """Kill the child and give back the shared memory once no array points into it."""
+        self.kill()
+        if self._last_words is not None:
+            self._last_words.close()
+            self._last_words = None
+        if self._arena_fd >= 0:
+            os.close(self._arena_fd)
+            self._arena_fd = -1
+
+    def _child_environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        # The package may be imported from a source tree that only the parent's sys.path knows.
+        kept["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
+        return {**kept, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", **self._environment}
+
+    def _obituary(self) -> str:
+        process, self._reader = self._process, None
+        if process is None:
+            return "the child process was never started"
+        process.kill()
+        status = process.wait()
+        how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        words = ""
+        if self._last_words is not None:
+            size = self._last_words.seek(0, os.SEEK_END)
+            self._last_words.seek(max(0, size - 500))
+            words = self._last_words.read().decode(errors="replace").strip()
+        return f"{how}; last words: {words}" if words else how
+
+
+def _map_arena(fd: int, size: int) -> Pixels:
+    return np.frombuffer(mmap.mmap(fd, size), dtype=np.uint8)
+
+
+def _die_with_parent(parent_pid: int) -> None:
+    """Ask Linux for SIGKILL when the parent ends; elsewhere the closed socket ends an idle child."""
+    with contextlib.suppress(OSError, AttributeError):
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def _limit(memory_bytes: int | None) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))  # stderr and scratch files, no more
+    if memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+
+
+def _serve(connection: socket.socket, arena: Pixels) -> None:
+    stream = connection.makefile("rwb")
+    hello = json.loads(stream.readline())
+    _die_with_parent(hello["parent_pid"])
+    module_name, _, class_name = hello["target"].partition(":")
+    make: Any = getattr(importlib.import_module(module_name), class_name)
+    _limit(hello["memory_bytes"])
+    target: Target = make(hello["settings"], arena)
+    reply: Json = {"ready": True}
+    while True:
+        stream.write(json.dumps(reply).encode() + b"\n")
+        stream.flush()
+        line = stream.readline()
+        if not line:
+            return
+        reply = target.handle(json.loads(line))
+
+
+def _main() -> None:
+    connection_fd, arena_fd, arena_bytes = (int(argument) for argument in sys.argv[1:4])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _serve(socket.socket(fileno=connection_fd), _map_arena(arena_fd, arena_bytes))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,95 @@
+"""Quire's exceptions. A page or document that fails in an expected way is a record, never one of these.
+
+    QuireError                  anything a person can act on; the command line prints it without a traceback
+    ├── ConfigError             a setting is unknown, of the wrong type, or contradicts another
+    ├── SettingsChanged         the output folder belongs to a run with other settings
+    ├── StorageError            the object store said no
+    │   ├── NotFound
+    │   └── PermissionDenied
+    ├── MissingDependency       an optional package or program is not installed
+    ├── GuardNotApplied         the installed vLLM does not apply the repetition guard
+    ├── EngineFailure           the engines cannot go on (they die faster than they may be restarted)
+    ├── RunStopped              a limit or the canary ended a run before its end; it can go on
+    ├── TooManyGone             so many objects went at once that it looks like a mistake
+    ├── AccountingError         pages in and rows out differ: a bug, and the loudest error there is
+    └── PageError               how one page's attempt ended, between an engine and its caller
+        ├── EngineDead          the engine is gone; the page may be innocent
+        ├── ImageLost           the page's pixels are gone with their machine; rasterize again
+        └── PageRejected        the engine refuses or fails this page; it will again
+
+`jobs/cli.py` turns them into messages and exit codes.
+"""
+
+from __future__ import annotations
+
+
+class QuireError(Exception):
+    """Base of all errors that carry a message for a person."""
+
+
+class ConfigError(QuireError):
+    pass
+
+
+class SettingsChanged(QuireError):
+    pass
+
+
+class StorageError(QuireError):
+    """The message names the URI and the operation."""
+
+
+class NotFound(StorageError):
+    pass
+
+
+class PermissionDenied(StorageError):
+    pass
+
+
+class MissingDependency(QuireError):
+    """The message says what to install."""
+
+
+class GuardNotApplied(QuireError):
+    """The message shows what the engine answered, and says what to do."""
+
+
+class EngineFailure(QuireError):
+    pass
+
+
+class RunStopped(QuireError):
+    """The message says what was reached, and how to go on."""
+
+
+class TooManyGone(QuireError):
+    """The message says how many objects, names one, and says what to do."""
+
+
+class AccountingError(QuireError):
+    pass
+
+
+class PageError(QuireError):
+    pass
+
+
+class EngineDead(PageError):
+    pass
+
+
+class ImageLost(PageError):
+    pass
+
+
+class PageRejected(PageError):
+    """`kind` is counted by, for example `unsupported_script`."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"

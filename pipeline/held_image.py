@@ -1,0 +1,51 @@
+"""A page's image, for as long as somebody needs it.
+
+Pixels are the bulk of what a run holds: ten megabytes a page against kilobytes of text. A model has read them after a
+fraction of a second and then writes for half a minute, so whoever reads them lets go of them at once. Who needs them
+again, because an engine died or a node took them along, has them made again.
+
+Does not know what an image is, nor how one is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Generic
+
+from pipeline.errors import PageRejected
+from pipeline.records import ImageT, RasterizedPage
+
+
+class HeldImage(Generic[ImageT]):
+    """One image of one page. For one user at a time.
+
+    `make_again` rasterizes the page once more at the same mode. `resize` is told how many bytes are held whenever that
+    changes.
+    """
+
+    def __init__(
+        self,
+        image: ImageT,
+        num_bytes: int,
+        make_again: Callable[[], Awaitable[RasterizedPage[ImageT]]],
+        resize: Callable[[int], None],
+    ) -> None:
+        self._image: ImageT | None = image
+        self._num_bytes = num_bytes
+        self._make_again = make_again
+        self._resize = resize
+
+    async def get(self) -> ImageT:
+        """The image, made again if it was let go. Raises `PageRejected` (kind `image_lost`) where that fails."""
+        if self._image is None:
+            page = await self._make_again()
+            if page.image is None:
+                raise PageRejected("image_lost", "the image was let go or lost, and could not be made again")
+            self._image = page.image
+            self._resize(self._num_bytes)
+        return self._image
+
+    def let_go(self) -> None:
+        """Forget the image. Safe to call twice."""
+        self._image = None
+        self._resize(0)

@@ -1,0 +1,104 @@
+"""The plan as a log in the output folder: `plan/part-000000.parquet`, `…000001…`, each written once and whole.
+
+One row is a document with its page ranges and the shards that they belong to. Knows nothing of how documents are
+planned (see `plan.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.records import Document, DocumentStatus, PageRange, Shard
+from pipeline.schema import PLAN
+from pipeline.storage import Folder
+from pipeline.tables import read_rows, to_parquet
+
+_PART_KEY = re.compile(r"plan/part-(\d{6,})\.parquet")
+CONVERTED = (DocumentStatus.OK, DocumentStatus.TRUNCATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A document and where its pages go: (shard_id, start, stop), none for a document without pages."""
+
+    document: Document
+    ranges: tuple[tuple[str, int, int], ...] = ()
+
+
+def part_keys(folder: Folder) -> list[str]:
+    """The parts of the plan, in order."""
+    return [info.key for info in folder.list("plan/") if _PART_KEY.fullmatch(info.key)]
+
+
+def planned_shards(folder: Folder) -> Iterator[Shard]:
+    """Every shard of the plan, part by part, in order."""
+    for key in part_keys(folder):
+        yield from shards_of(read_part(folder, key))
+
+
+def read_part(folder: Folder, key: str) -> list[Planned]:
+    return [_from_row(row) for row in read_rows(folder, key)]
+
+
+def shards_of(part: Sequence[Planned]) -> Iterator[Shard]:
+    """The shards of one part, in order. A shard never spans two parts."""
+    ranges: dict[str, list[PageRange]] = {}
+    documents: dict[str, list[Document]] = {}
+    for planned in part:
+        for shard_id, start, stop in planned.ranges:
+            ranges.setdefault(shard_id, []).append(_page_range(planned.document, start, stop))
+        if len(planned.ranges) == 1:
+            documents.setdefault(planned.ranges[0][0], []).append(planned.document)
+    for shard_id, members in ranges.items():
+        yield Shard(shard_id, tuple(members), tuple(documents.get(shard_id, ())))
+
+
+def append_part(folder: Folder, number: int, part: Sequence[Planned]) -> bool:
+    """Write a part under its number; False if another planner has taken it."""
+    return folder.put_if_absent(f"plan/part-{number:06d}.parquet", to_parquet(map(_to_row, part), PLAN))
+
+
+def part_number(key: str) -> int:
+    """-1 for a key that is no part's."""
+    match = _PART_KEY.fullmatch(key)
+    return int(match[1]) if match else -1
+
+
+def _to_row(planned: Planned) -> dict[str, object]:
+    document = planned.document
+    return {
+        "uri": document.uri,
+        "etag": document.etag,
+        "size_bytes": document.size_bytes,
+        "doc_id": document.doc_id,
+        "media_type": document.media_type,
+        "num_pages": document.num_pages,
+        "status": document.status.value,
+        "detail": document.detail,
+        "output_name": document.output_name,
+        "duplicate_of": document.duplicate_of,
+        "metadata": list(document.metadata),
+        "ranges": [{"shard_id": s, "start": start, "stop": stop} for s, start, stop in planned.ranges],
+    }
+
+
+def _from_row(row: dict[str, Any]) -> Planned:
+    ranges = tuple((r["shard_id"], r["start"], r["stop"]) for r in row.pop("ranges"))
+    status, metadata = DocumentStatus(row.pop("status")), tuple(row.pop("metadata"))
+    return Planned(Document(status=status, metadata=metadata, **row), ranges)
+
+
+def _page_range(document: Document, start: int, stop: int) -> PageRange:
+    return PageRange(
+        uri=document.uri,
+        etag=document.etag,
+        size_bytes=document.size_bytes,
+        doc_id=document.doc_id,
+        media_type=document.media_type,
+        num_pages=document.num_pages,
+        start=start,
+        stop=stop,
+    )

@@ -1,0 +1,1 @@
+"""Documents into page images, in processes that can be killed. Start reading at `sandbox.py`."""

@@ -1,0 +1,69 @@
+"""Which renderer opens what, and what a library's error comes to in words.
+
+The one place that knows all renderers. A renderer's library is imported only where it is used, since MuPDF may
+be missing, and never in the process that drives the rendering.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.rasterize.views import OpenDocument, RenderFailure
+
+_MESSAGE_MAX_CHARS = 300
+_MEMORY_WORDS = ("malloc", "cannot allocate", "out of memory", "bad_alloc", "memoryerror")
+
+
+def open_document(
+    renderer: str, path: Path, media_type: str, passwords: tuple[str, ...], max_pixels: int
+) -> OpenDocument:
+    """Open a document with "mupdf", "pdfium" or "pillow". Raises `WrongPassword`, `RenderFailure`, or
+    whatever the library raises."""
+    if renderer == "mupdf":
+        from pipeline.rasterize.mupdf import MupdfDocument
+
+        return MupdfDocument(path, passwords)
+    if renderer == "pdfium":
+        from pipeline.rasterize.pdfium import PdfiumDocument
+
+        return PdfiumDocument(path, passwords)
+    from pipeline.rasterize.images import ImageDocument
+
+    return ImageDocument(path, media_type, max_pixels)
+
+
+def load_libraries(renderers: Sequence[str]) -> None:
+    """Import what these renderers need, Pillow included, before the first document asks for it."""
+    for module in ("images", *renderers):
+        importlib.import_module(f"pipeline.rasterize.{module}")
+
+
+def failure_of(exc: Exception, path: Path) -> tuple[str, str]:
+    """(kind, message) of whatever rendering a page raised."""
+    if isinstance(exc, RenderFailure):
+        return exc.kind, single_line(exc.message)
+    message = one_line(exc, path)
+    if isinstance(exc, MemoryError) or is_about_memory(message):
+        return "render_memory", message
+    return "render_error", message
+
+
+def is_about_memory(message: str) -> bool:
+    return any(word in message.lower() for word in _MEMORY_WORDS)
+
+
+def one_line(exc: Exception, path: Path) -> str:
+    """The library's words, without the path, which is a temporary one and would differ between two runs."""
+    return single_line(str(exc).replace(str(path), "the file")) or type(exc).__name__
+
+
+def single_line(message: str) -> str:
+    """Words for a table: one line, cut."""
+    return " ".join(storable(message).split())[:_MESSAGE_MAX_CHARS]
+
+
+def storable(text: str) -> str:
+    """Without what UTF-8 cannot hold: a document's own bytes end up in messages and metadata."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,186 @@
+"""Raster images as pages, through Pillow (and pillow-heif where it is installed).
+
+An image is decoded once, JPEG at a reduced size where that is enough, turned upright, put on white, and
+scaled to each view. It does not know processes or limits other than the number of pixels.
+
+An image's size in points: by its resolution where that is believable, else as if it were 144 dpi, or an A4
+sheet's length where it would be longer than one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from pipeline.modes import NOMINAL_DPI, Layout, layout
+from pipeline.rasterize import facts, media_type
+from pipeline.rasterize.views import RenderFailure, Rendering
+from pipeline.records import PageFacts, Pixels
+
+_FORMATS = {
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "image/webp": "WEBP",
+    "image/bmp": "BMP",
+    "image/gif": "GIF",
+    "image/tiff": "TIFF",
+    media_type.HEIC: "HEIF",
+}
+_ORIENTATION_TAG = 0x0112
+_LARGEST_JPEG_REDUCTION = 8
+_BELIEVABLE_DPI = (100.0, 1200.0)
+_A4_LENGTH_IN = 11.69
+_MAX_LENGTH_IN = 47.0  # A0; an image that says it is larger has a wrong resolution
+
+
+class ImageDocument:
+    """An image held open: one page, or one a frame for TIFF. Animations are their first frame.
+
+    Raises `RenderFailure` for HEIC without pillow-heif, and Pillow's errors.
+    """
+
+    def __init__(self, path: Path, media_type_: str, max_pixels: int) -> None:
+        if media_type_ == media_type.HEIC:
+            _register_heif()
+        # Pillow refuses at twice this; what counts is the size after JPEG's reduction, which `render` checks.
+        Image.MAX_IMAGE_PIXELS = max_pixels * _LARGEST_JPEG_REDUCTION**2 // 2
+        self._path = path
+        self._media_type = media_type_
+        try:
+            self._image = Image.open(path, formats=[_FORMATS[media_type_]])
+        except Image.DecompressionBombError as exc:
+            raise RenderFailure("too_many_pixels", str(exc)) from exc
+
+    @property
+    def num_pages(self) -> int:
+        return int(getattr(self._image, "n_frames", 1)) if self._media_type == "image/tiff" else 1
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def render(self, page_index: int, mode: str, max_pixels: int) -> Rendering:
+        """One frame at one mode."""
+        try:
+            return self._render(page_index, mode, max_pixels)
+        except (OSError, SyntaxError, ValueError, EOFError) as exc:
+            if "truncated" in str(exc) or media_type.is_cut_short(self._path, self._media_type):
+                raise RenderFailure("image_truncated", str(exc)) from exc
+            raise
+
+    def close(self) -> None:
+        self._image.close()
+
+    def _render(self, page_index: int, mode: str, max_pixels: int) -> Rendering:
+        self._seek(page_index)
+        if not self._is_jpeg:
+            _refuse_bombs(self._image, max_pixels)  # before EXIF is asked for: PNG decodes to find it
+        native_px = _upright_size(self._image)
+        width_pt, height_pt = size_pt(native_px, self._image.info.get("dpi"))
+        chosen = layout(mode, width_pt, height_pt, native_px=native_px, max_pixels=max_pixels)
+        upright = self._decode(chosen, max_pixels)
+        tiled = _scale(upright, chosen.tiled_px) if chosen.num_tiles else None
+        pixels = _scale(upright, chosen.content_px)
+        page_facts = PageFacts(width_pt, height_pt, facts.ink_share(pixels), image_cover=1.0)
+        return Rendering(chosen, pixels, tiled, page_facts)
+
+    @property
+    def _is_jpeg(self) -> bool:
+        return self._image.format in ("JPEG", "MPO")
+
+    def _seek(self, page_index: int) -> None:
+        if not 0 <= page_index < self.num_pages:
+            raise RenderFailure("page_missing", f"page {page_index + 1} of {self.num_pages}")
+        if self._media_type == "image/tiff":
+            self._image.seek(page_index)
+        elif self._is_jpeg:
+            # A JPEG that was decoded reduced stays so: another mode may need more of it.
+            self._image.close()
+            self._image = Image.open(self._path, formats=["JPEG"])
+
+    def _decode(self, chosen: Layout, max_pixels: int) -> Image.Image:
+        if self._is_jpeg:
+            _reduce(self._image, chosen)
+        _refuse_bombs(self._image, max_pixels)
+        self._image.load()
+        ImageOps.exif_transpose(self._image, in_place=True)
+        return _plain(self._image)
+
+
+def size_pt(native_px: tuple[int, int], dpi: object) -> tuple[float, float]:
+    """An image's (width, height) in points; `dpi` is what the image says of itself, if anything."""
+    length_px = max(native_px)
+    said = _said_dpi(dpi)
+    believable = _BELIEVABLE_DPI[0] <= said <= _BELIEVABLE_DPI[1] and length_px / said <= _MAX_LENGTH_IN
+    used = said if believable else max(NOMINAL_DPI, length_px / _A4_LENGTH_IN)
+    return native_px[0] * 72 / used, native_px[1] * 72 / used
+
+
+def _said_dpi(dpi: object) -> float:
+    with contextlib.suppress(TypeError, ValueError, IndexError, ZeroDivisionError):
+        return float(dpi[0])  # type: ignore[index]
+    return 0.0
+
+
+def _register_heif() -> None:
+    try:
+        import pillow_heif  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    except ImportError as exc:
+        raise RenderFailure("unsupported", "HEIC images need pillow-heif: pip install pillow-heif") from exc
+    pillow_heif.register_heif_opener()
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether EXIF swaps the sides. Pillow has applied a TIFF's orientation to its size already."""
+    return image.format != "TIFF" and image.getexif().get(_ORIENTATION_TAG) in (5, 6, 7, 8)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _is_turned(image) else (width, height)
+
+
+def _refuse_bombs(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise RenderFailure("too_many_pixels", f"{width} x {height} px; the limit is {max_pixels} px")
+
+
+def _reduce(image: Image.Image, chosen: Layout) -> None:
+    """Let libjpeg decode at a half, quarter or eighth where every view still gets enough pixels."""
+    width, height = (max(a, b) for a, b in zip(chosen.content_px, chosen.tiled_px, strict=True))
+    image.draft(None, (height, width) if _is_turned(image) else (width, height))
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The image as 8-bit grey or RGB without transparency."""
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        white = Image.new("RGBA", layered.size, "white")
+        return Image.alpha_composite(white, layered).convert("RGB")
+    if image.mode.startswith("I") or image.mode == "F":
+        return _to_8_bits(image)
+    if image.mode == "LAB":
+        return image.getchannel(0)
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits, scaled by the largest level: 12-bit scans come in 16-bit files."""
+    levels = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0.0, neginf=0.0)
+    top = float(levels.max(initial=0.0))
+    if image.mode != "F":
+        top = float(max(255, 2 ** int(top).bit_length() - 1))
+    scaled = levels * np.float32(255 / top) if top > 0 else levels
+    return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
+
+
+def _scale(image: Image.Image, size_px: tuple[int, int]) -> Pixels:
+    # Bicubic, as the model's own preprocessing; the gap lets Pillow average whole pixels first when far off.
+    scaled = image.resize(size_px, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return np.asarray(scaled.convert("RGB"))

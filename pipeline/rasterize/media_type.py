@@ -1,0 +1,76 @@
+"""What a file is, told from its first bytes, and whether its end is there. Names are never asked.
+
+This module only compares bytes, so it is safe to run on hostile files in any process. It does not decode.
+"""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import BinaryIO
+
+PDF = "application/pdf"
+HEIC = "image/heic"
+HEAD_BYTES = 1024
+"""How far into a file a PDF header may start, as readers have always allowed."""
+_TAIL_BYTES = 2048
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"II+\x00", "image/tiff"),
+    (b"MM\x00+", "image/tiff"),
+)
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_BMP_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)
+
+
+def sniff(head: bytes) -> str:
+    """The media type of a file that starts with `head` (`HEAD_BYTES` of it), "" where it is none of ours."""
+    for magic, media_type in _MAGIC:
+        if head.startswith(magic):
+            return media_type
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        return HEIC
+    # "BM" also starts plain words; the size of the header that follows does not.
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
+        return "image/bmp"
+    return PDF if b"%PDF-" in head[:HEAD_BYTES] else ""
+
+
+def sniff_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return sniff(file.read(HEAD_BYTES))
+
+
+def is_cut_short(path: Path, media_type: str) -> bool:
+    """Whether the mark that ends a file of this type is missing. Types without such a mark count as whole."""
+    with path.open("rb") as file:
+        if media_type == PDF:
+            return b"%%EOF" not in _tail(file)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _is_image_cut_short(data, media_type)
+
+
+def _is_image_cut_short(data: mmap.mmap, media_type: str) -> bool:
+    if media_type == "image/jpeg":
+        # Entropy-coded data holds neither marker, and a thumbnail in the header has both: what counts is
+        # whether an end follows the last start of scan.
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or data.find(b"\xff\xda") < 0
+    if media_type == "image/png":
+        return data.rfind(b"IEND") < 0
+    if media_type == "image/webp":
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    return False
+
+
+def _tail(file: BinaryIO) -> bytes:
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _TAIL_BYTES))
+    return file.read()

@@ -1,0 +1,149 @@
+"""PDF pages through MuPDF. The only module that imports PyMuPDF.
+
+A page is parsed once, into a display list, and drawn from it once per view at the view's own pixel size,
+straight into the array that is handed on. It does not know processes or limits: `worker.py` runs it where it
+can be killed. `get_links` is never called: it does not return on some documents.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.modes import layout
+from pipeline.rasterize import facts
+from pipeline.rasterize.views import RenderFailure, Rendering, WrongPassword, empty_pixels
+from pipeline.records import PageFacts, Pixels
+
+# PyMuPDF 2 loads a neural network for layout when it is imported: a second of CPU and 55 MB in every rendering
+# process, for what is never asked of it here. It does without where the module is marked as missing.
+sys.modules.setdefault("pymupdf.layout", None)  # type: ignore[arg-type]
+import pymupdf  # noqa: E402
+
+_NEEDS_UNICODE_MAP = ("Identity-H", "Identity-V", "")
+_library: Any = pymupdf  # typed in parts only
+_mupdf: Any = pymupdf.mupdf
+
+
+class MupdfDocument:
+    """A PDF held open. Raises `WrongPassword`, and MuPDF's errors, which derive from Exception."""
+
+    def __init__(self, path: Path, passwords: tuple[str, ...] = ()) -> None:
+        _library.TOOLS.mupdf_display_errors(False)  # they go to standard output otherwise
+        _library.TOOLS.mupdf_display_warnings(False)
+        self._document: Any = _library.open(str(path), filetype="pdf")
+        if self._document.needs_pass and not any(self._document.authenticate(word) for word in passwords):
+            self.close()
+            raise WrongPassword
+        self._font_is_unreadable: dict[int, bool] = {}
+
+    @property
+    def num_pages(self) -> int:
+        return int(self._document.page_count)
+
+    @property
+    def is_repaired(self) -> bool:
+        return bool(self._document.is_repaired)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        named = self._document.metadata or {}
+        return tuple((str(key), str(value)) for key, value in named.items() if value)
+
+    def render(self, page_index: int, mode: str, max_pixels: int) -> Rendering:
+        """One page at one mode, annotations and form fields drawn, rotation applied."""
+        if not 0 <= page_index < self.num_pages:
+            raise RenderFailure("page_missing", f"page {page_index + 1} of {self.num_pages}")
+        _library.TOOLS.reset_mupdf_warnings()
+        page = self._load(page_index)
+        bounds, display_list = page.rect, page.get_displaylist(annots=True)
+        chosen = layout(mode, bounds.width, bounds.height, max_pixels=max_pixels)
+        tiled = _draw(display_list, bounds, chosen.tiled_px) if chosen.num_tiles else None
+        pixels = _draw(display_list, bounds, chosen.content_px)
+        # Read the warnings before the text: a font that cannot be mapped has still been drawn.
+        warning = _drawing_warning()
+        page_facts = self._facts(page, display_list, facts.ink_share(pixels))
+        return Rendering(chosen, pixels, tiled, page_facts, warning)
+
+    def close(self) -> None:
+        self._document.close()
+        _library.TOOLS.store_shrink(100)  # decoded images and fonts of this document; the store outlives it
+
+    def _load(self, page_index: int) -> Any:
+        try:
+            return self._document[page_index]
+        except IndexError as exc:  # the file states more pages than it has
+            raise RenderFailure("page_missing", str(exc)) from exc
+
+    def _facts(self, page: Any, display_list: Any, ink_share: float) -> PageFacts:
+        spans = _spans(display_list)
+        num_chars, private_use_share = facts.count_characters("".join(text for _, text in spans))
+        images = _library.TextPage(display_list.get_textpage(_library.TEXT_PRESERVE_IMAGES)).extractIMGINFO()
+        fonts = {font[0]: font for font in page.get_fonts()}
+        return PageFacts(
+            width_pt=page.rect.width,
+            height_pt=page.rect.height,
+            ink_share=ink_share,
+            num_chars=num_chars,
+            num_fonts=len(fonts),
+            num_fonts_without_unicode=sum(self._is_font_unreadable(font) for font in fonts.values()),
+            private_use_share=private_use_share,
+            image_cover=facts.cover_share([image["bbox"] for image in images], tuple(page.rect)),
+            min_glyph_height_pt=facts.smallest_common_height((size, len(text)) for size, text in spans),
+        )
+
+    def _is_font_unreadable(self, font: tuple[Any, ...]) -> bool:
+        """Whether nothing says which characters the font's codes are: no ToUnicode where one is needed.
+
+        Simple fonts with a standard encoding need none.
+        """
+        xref, _, kind, _, _, encoding = font[:6]
+        if xref not in self._font_is_unreadable:
+            needs_map = kind == "Type3" or (kind in ("Type0", "TrueType") and encoding in _NEEDS_UNICODE_MAP)
+            has_map = xref > 0 and self._document.xref_get_key(xref, "ToUnicode")[0] != "null"
+            self._font_is_unreadable[xref] = needs_map and not has_map
+        return self._font_is_unreadable[xref]
+
+
+def _draw(display_list: Any, bounds: Any, size_px: tuple[int, int]) -> Pixels:
+    """The whole page at exactly this size, each side scaled on its own, on white."""
+    width, height = size_px
+    pixels = empty_pixels(size_px)
+    pixels.fill(255)
+    scale_x, scale_y = width / bounds.width, height / bounds.height
+    matrix = _mupdf.FzMatrix(scale_x, 0, 0, scale_y, -bounds.x0 * scale_x, -bounds.y0 * scale_y)
+    memory = _mupdf.python_mutable_buffer_data(pixels)
+    rgb = _mupdf.FzColorspace(_mupdf.FzColorspace.Fixed_RGB)
+    pixmap = _mupdf.fz_new_pixmap_with_data(rgb, width, height, _mupdf.FzSeparations(), 0, width * 3, memory)
+    device = _mupdf.fz_new_draw_device(matrix, pixmap)
+    everything = _mupdf.FzRect(_mupdf.FzRect.Fixed_INFINITE)
+    _mupdf.fz_run_display_list(display_list.this, device, _mupdf.FzMatrix(), everything, _mupdf.FzCookie())
+    _mupdf.fz_close_device(device)
+    return pixels
+
+
+def _drawing_warning() -> str:
+    """What MuPDF complained of while it drew. It leaves out what it cannot decode and goes on, even where
+    memory was short, so that a page may lack a picture with no more than a word about it."""
+    warnings = str(_library.TOOLS.mupdf_warnings())
+    if "malloc" in warnings:
+        raise RenderFailure("render_memory", " ".join(warnings.split()))
+    return next((line for line in warnings.splitlines() if "error" in line), "")
+
+
+def _spans(display_list: Any) -> list[tuple[float, str]]:
+    """(type size in pt, text) of every run of text, hidden text of OCR layers included."""
+    blocks = _library.TextPage(display_list.get_textpage(_library.TEXT_MEDIABOX_CLIP)).extractDICT()["blocks"]
+    lines = [line for block in blocks for line in block.get("lines", ())]
+    return [(span["size"], span["text"]) for line in lines for span in line["spans"]]
+
+
+def render_png(document: MupdfDocument, page_index: int, dpi: int) -> bytes:
+    """A page the common way, as PNG. For benchmarks to compare with; nothing in the pipeline wants it."""
+    return bytes(document._document[page_index].get_pixmap(dpi=dpi).tobytes("png"))
+
+
+def version() -> str:
+    """MuPDF's version, for reports."""
+    return str(_library.TOOLS.mupdf_version())

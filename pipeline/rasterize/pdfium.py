@@ -1,0 +1,141 @@
+"""PDF pages through pdfium. The only module that imports pypdfium2.
+
+The second renderer: for documents and pages on which MuPDF fails, and the first one for those who cannot take
+MuPDF's licence. It does not know processes or limits.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pypdfium2
+import pypdfium2.raw as raw
+
+from pipeline.modes import layout
+from pipeline.rasterize import facts
+from pipeline.rasterize.views import RenderFailure, Rendering, WrongPassword
+from pipeline.records import PageFacts, Pixels
+
+_MAX_OBJECTS = 2000
+"""Objects of a page that are looked at for facts: maps have hundreds of thousands."""
+_PASSWORD_ERROR = 4
+
+
+class PdfiumDocument:
+    """A PDF held open. Raises `WrongPassword`, and pypdfium2's errors."""
+
+    def __init__(self, path: Path, passwords: tuple[str, ...] = ()) -> None:
+        self._document: Any = _open(path, passwords)
+        self._document.init_forms()  # without it, form fields are not drawn
+        self._num_pages: int | None = None
+
+    @property
+    def num_pages(self) -> int:
+        if self._num_pages is None:
+            self._num_pages = self._count_pages()
+        return self._num_pages
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        named = self._document.get_metadata_dict(skip_empty=True)
+        # The names that MuPDF uses, so that a document's metadata do not depend on who opened it.
+        return tuple((key[0].lower() + key[1:], str(value)) for key, value in named.items())
+
+    def render(self, page_index: int, mode: str, max_pixels: int) -> Rendering:
+        """One page at one mode, annotations and form fields drawn, rotation applied."""
+        if not 0 <= page_index < self.num_pages:
+            raise RenderFailure("page_missing", f"page {page_index + 1} of {self.num_pages}")
+        page = self._document[page_index]
+        try:
+            width_pt, height_pt = page.get_size()
+            chosen = layout(mode, width_pt, height_pt, max_pixels=max_pixels)
+            tiled = self._draw(page, chosen.tiled_px) if chosen.num_tiles else None
+            pixels = self._draw(page, chosen.content_px)
+            return Rendering(chosen, pixels, tiled, _facts(page, facts.ink_share(pixels)))
+        finally:
+            page.close()
+
+    def close(self) -> None:
+        self._document.close()
+
+    def _count_pages(self) -> int:
+        """pdfium repeats the count that the file states. A hostile one says a million, so look for the last
+        page, and where it is not there for the last one that is."""
+        low, high = 0, len(self._document)
+        if high == 0 or self._has_page(high - 1):
+            return high
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self._has_page(middle) else (low, middle)
+        return low
+
+    def _has_page(self, page_index: int) -> bool:
+        try:
+            self._document[page_index].close()
+        except pypdfium2.PdfiumError:
+            return False
+        return True
+
+    def _draw(self, page: Any, size_px: tuple[int, int]) -> Pixels:
+        width, height = size_px
+        bitmap = pypdfium2.PdfBitmap.new_native(width, height, raw.FPDFBitmap_BGR, rev_byteorder=True)
+        bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
+        place = (0, 0, width, height, 0, raw.FPDF_ANNOT | raw.FPDF_REVERSE_BYTE_ORDER)
+        raw.FPDF_RenderPageBitmap(bitmap, page, *place)
+        if self._document.formenv:
+            raw.FPDF_FFLDraw(self._document.formenv, bitmap, page, *place)
+        pixels: Pixels = bitmap.to_numpy().copy()
+        bitmap.close()
+        return pixels
+
+
+def _open(path: Path, passwords: tuple[str, ...]) -> Any:
+    for password in (None, *passwords):
+        try:
+            return pypdfium2.PdfDocument(str(path), password=password)
+        except pypdfium2.PdfiumError as exc:
+            if getattr(exc, "err_code", None) != _PASSWORD_ERROR:
+                raise
+    raise WrongPassword
+
+
+def _facts(page: Any, ink_share: float) -> PageFacts:
+    """As MuPDF's, but fonts are counted by name and nothing is known about their Unicode maps."""
+    width_pt, height_pt = page.get_size()
+    text_page = page.get_textpage()
+    num_chars, private_use_share = facts.count_characters(text_page.get_text_range())
+    sizes = [(_type_size(text_page, index), 1) for index in range(0, text_page.count_chars(), 7)]
+    text_page.close()
+    objects = list(itertools.islice(page.get_objects(max_depth=3), _MAX_OBJECTS))
+    return PageFacts(
+        width_pt=width_pt,
+        height_pt=height_pt,
+        ink_share=ink_share,
+        num_chars=num_chars,
+        num_fonts=len({name for item in objects if (name := _font_name(item))}),
+        private_use_share=private_use_share,
+        image_cover=facts.cover_share(list(_image_boxes(objects)), tuple(page.get_bbox())),
+        min_glyph_height_pt=facts.smallest_common_height(sizes),
+    )
+
+
+def _type_size(text_page: Any, index: int) -> float:
+    """From the character's loose box: the nominal font size leaves out the scaling of the text matrix."""
+    _, bottom, _, top = text_page.get_charbox(index, loose=True)
+    return float(abs(top - bottom))
+
+
+def _image_boxes(objects: list[Any]) -> Iterator[facts.Box]:
+    for item in objects:
+        if item.type == raw.FPDF_PAGEOBJ_IMAGE:
+            left, bottom, right, top = item.get_bounds()
+            yield left, bottom, right, top
+
+
+def _font_name(item: Any) -> str:
+    if item.type != raw.FPDF_PAGEOBJ_TEXT:
+        return ""
+    return str(item.get_font().get_base_name())

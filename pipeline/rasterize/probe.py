@@ -1,0 +1,153 @@
+"""What a document is before any page of it is rendered: type, pages, state, metadata.
+
+This module decides; the renderers open. It runs in the child process (`worker.py`), like all that opens
+files.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.rasterize import media_type
+from pipeline.rasterize.documents import one_line, open_document
+from pipeline.rasterize.views import RenderFailure, WrongPassword
+from pipeline.records import DocumentStatus
+
+_METADATA_NAMES = {
+    "title": "title",
+    "author": "author",
+    "subject": "subject",
+    "keywords": "keywords",
+    "creator": "creator",
+    "producer": "producer",
+    "creationDate": "creation_date",
+    "modDate": "modification_date",
+}
+_METADATA_MAX_CHARS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What is known of a document. `detail` is in words for a person, "" where all is well."""
+
+    media_type: str
+    num_pages: int
+    status: DocumentStatus
+    detail: str
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One renderer's answer: pages found, or why it could not say (`error`)."""
+
+    num_pages: int = 0
+    is_repaired: bool = False
+    error: str = ""
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+def probe(path: Path, passwords: tuple[str, ...], renderers: Sequence[str], max_pixels: int) -> Probe:
+    """Find out about a document. PDFs are shown to the renderers in turn until one finds pages."""
+    if path.stat().st_size == 0:
+        return Probe("", 0, DocumentStatus.EMPTY, "the file has no bytes")
+    kind = media_type.sniff_file(path)
+    if not kind:
+        return Probe("", 0, DocumentStatus.UNSUPPORTED, "neither a PDF nor an image of a type that is read")
+    if kind != media_type.PDF:
+        return _probe_image(path, kind, max_pixels)
+    return _probe_pdf(path, passwords, renderers)
+
+
+def _probe_pdf(path: Path, passwords: tuple[str, ...], renderers: Sequence[str]) -> Probe:
+    is_cut_short = media_type.is_cut_short(path, media_type.PDF)
+    looks = []
+    for renderer in renderers:
+        try:
+            look = _look(path, renderer, passwords)
+        except WrongPassword:
+            return Probe(media_type.PDF, 0, DocumentStatus.ENCRYPTED, _encrypted_detail(passwords))
+        if look.num_pages > 0:
+            return _found(look, is_cut_short)
+        looks.append(look)
+    return _nothing_found(looks, is_cut_short)
+
+
+def _look(path: Path, renderer: str, passwords: tuple[str, ...]) -> _Look:
+    try:
+        document = open_document(renderer, path, media_type.PDF, passwords, max_pixels=0)
+    except WrongPassword:
+        raise
+    except Exception as exc:  # whatever a library raises, the other one is asked next
+        return _Look(error=f"{renderer}: {one_line(exc, path)}")
+    try:
+        is_repaired = bool(getattr(document, "is_repaired", False))
+        return _Look(document.num_pages, is_repaired, metadata=_clean_metadata(document.metadata))
+    except Exception as exc:
+        return _Look(error=f"{renderer}: {one_line(exc, path)}")
+    finally:
+        document.close()
+
+
+def _found(look: _Look, is_cut_short: bool) -> Probe:
+    # A file may lack its end mark and be whole otherwise: it is truncated only if it had to be repaired too,
+    # which pdfium does not tell.
+    if is_cut_short and look.is_repaired:
+        detail = f"the end of the file is missing; pages found: {look.num_pages}"
+        return Probe(media_type.PDF, look.num_pages, DocumentStatus.TRUNCATED, detail, look.metadata)
+    detail = "the file was damaged and has been repaired" if look.is_repaired else ""
+    return Probe(media_type.PDF, look.num_pages, DocumentStatus.OK, detail, look.metadata)
+
+
+def _nothing_found(looks: list[_Look], is_cut_short: bool) -> Probe:
+    errors = "; ".join(look.error for look in looks if look.error)
+    if "encryption handler" in errors or "security" in errors.lower():
+        detail = "encrypted in a way that no password opens"
+        return Probe(media_type.PDF, 0, DocumentStatus.ENCRYPTED, f"{detail}: {errors}")
+    if is_cut_short:
+        detail = "the end of the file is missing and no page could be found"
+        return Probe(media_type.PDF, 0, DocumentStatus.TRUNCATED, detail)
+    if any(not look.error and not look.is_repaired for look in looks):
+        return Probe(media_type.PDF, 0, DocumentStatus.EMPTY, "a PDF of zero pages")
+    detail = f"no page can be found: {errors or 'the file was damaged'}"
+    return Probe(media_type.PDF, 0, DocumentStatus.CORRUPT, detail)
+
+
+def _encrypted_detail(passwords: tuple[str, ...]) -> str:
+    if not passwords:
+        return "needs a password to open"
+    return f"needs a password to open; none of the {len(passwords)} given opens it"
+
+
+def _probe_image(path: Path, kind: str, max_pixels: int) -> Probe:
+    is_cut_short = media_type.is_cut_short(path, kind)
+    try:
+        document = open_document("pillow", path, kind, (), max_pixels)
+    except RenderFailure as exc:
+        is_bomb = exc.kind == "too_many_pixels"
+        status = DocumentStatus.TOO_LARGE if is_bomb else DocumentStatus.UNSUPPORTED
+        return Probe(kind, 0, status, exc.message)
+    except Exception as exc:
+        if is_cut_short:
+            detail = "the end of the file is missing and nothing can be read"
+            return Probe(kind, 0, DocumentStatus.TRUNCATED, detail)
+        return Probe(kind, 0, DocumentStatus.CORRUPT, f"the image cannot be opened: {one_line(exc, path)}")
+    num_pages = document.num_pages
+    document.close()
+    if is_cut_short:
+        return Probe(kind, num_pages, DocumentStatus.TRUNCATED, "the end of the file is missing")
+    return Probe(kind, num_pages, DocumentStatus.OK, "")
+
+
+def _clean_metadata(metadata: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    cleaned = ((_METADATA_NAMES.get(name), _clean(value)) for name, value in metadata)
+    return tuple((name, value) for name, value in cleaned if name and value)
+
+
+def _clean(value: str) -> str:
+    """Without control characters and lone surrogates, which no table or UTF-8 file can hold."""
+    kept = (char for char in value if unicodedata.category(char) not in ("Cc", "Cs"))
+    return "".join(kept).strip()[:_METADATA_MAX_CHARS]

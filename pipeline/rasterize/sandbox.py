@@ -1,0 +1,263 @@
+"""Documents into page images, whatever is in them. Start here.
+
+Opening and rendering happen in processes with a time and a memory limit. A page that hangs, crashes or
+explodes costs its process and becomes a `Failure`; the next page gets a fresh process. A PDF page that one
+renderer cannot do is tried once with the other. This side of the border handles numbers and pixels only, and
+trusts neither: a reply that makes no sense is a failed page as well.
+
+It does not know which mode or which pages are wanted, nor Ray.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut, Json
+from pipeline.config import RenderSettings
+from pipeline.errors import MissingDependency
+from pipeline.modes import Layout, layout
+from pipeline.rasterize import media_type
+from pipeline.rasterize.documents import is_about_memory, single_line, storable
+from pipeline.rasterize.pool import Worker, WorkerPool
+from pipeline.rasterize.probe import Probe
+from pipeline.rasterize.views import ARENA_BYTES, read_views
+from pipeline.records import (
+    DocumentStatus,
+    Failure,
+    ImageInfo,
+    PageFacts,
+    PageImage,
+    PageRange,
+    RasterizedPage,
+)
+
+__all__ = ["Probe", "Sandbox"]
+
+RENDER_WORKER = "pipeline.rasterize.worker:RenderWorker"
+_OTHER_RENDERER = {"mupdf": "pdfium", "pdfium": "mupdf"}
+_NOT_ANOTHER_RENDERERS_BUSINESS = ("too_many_pixels",)
+_MAY_BE_THE_WORKERS_FAULT = ("render_memory", "render_crash")
+_NONSENSE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+"""What using a child's reply may raise if a hostile document wrote it."""
+_MOST_PAGES = 2**31
+_MOST_TILES = 9
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """One renderer's go at a page: what it made, or why it could not."""
+
+    renderer: str
+    made: tuple[PageImage, PageFacts] | None = None
+    kind: str = ""
+    message: str = ""
+    nothing_drawn: bool = False
+
+
+class Sandbox:
+    """Probes and renders in killable processes, at most `num_workers` at once; they start when needed.
+
+    Use from one event loop. Memory is one page per call that is being consumed, and one arena per process.
+    """
+
+    def __init__(
+        self,
+        settings: RenderSettings,
+        passwords: tuple[str, ...] = (),
+        num_workers: int | None = None,
+        *,
+        target: str = RENDER_WORKER,
+        pages_per_process: int = 500,
+    ) -> None:
+        """`num_workers` None: as the settings say. `target` is replaced in tests of faults only."""
+        self._settings = settings
+        # MuPDF is an optional extra, for the sake of its licence.
+        self._has_mupdf = importlib.util.find_spec("pymupdf") is not None
+        if settings.renderer == "mupdf" and not self._has_mupdf:
+            raise MissingDependency(
+                "the renderer mupdf needs PyMuPDF: pip install 'quire[mupdf]', or choose --renderer pdfium"
+            )
+        child_settings: Json = {"max_pixels": settings.max_pixels, "passwords": list(passwords)}
+        child_settings["renderers"] = self._renderers(media_type.PDF)
+
+        def make_child() -> ChildProcess:
+            memory_bytes = settings.memory_mb << 20
+            return ChildProcess(target, child_settings, arena_bytes=ARENA_BYTES, memory_bytes=memory_bytes)
+
+        count = num_workers or settings.num_workers or len(os.sched_getaffinity(0))
+        self._pool = WorkerPool(make_child, count, pages_per_process)
+
+    async def probe(self, path: Path) -> Probe:
+        """What the document is. Never fails: a document that hangs or crashes every reader is corrupt.
+
+        Raises OSError where the file itself cannot be read, `QuireError` where no process starts.
+        """
+        kind = media_type.sniff_file(path)
+        renderers = self._renderers(kind)
+        words = []
+        async with self._pool.worker(path) as worker:
+            # All readers in one process; if that dies and had done other work, again in a fresh one, since the
+            # document may be innocent; then the second reader alone.
+            again = [renderers] if worker.num_requests else []
+            for asked in [renderers, *again, *([renderers[1:]] if renderers[1:] else [])]:
+                request: Json = {"op": "probe", "path": str(path), "renderers": asked}
+                try:
+                    return _probe_from(await worker.call(request, self._settings.probe_timeout_s))
+                except ChildTimedOut:
+                    words.append(f"opening it takes more than {self._settings.probe_timeout_s:g} s (hung)")
+                except ChildDied as exc:
+                    words.append(f"opening it crashes the reader ({_last_words(exc, path)})")
+                except _NONSENSE:
+                    worker.stop()
+                    words.append("the reader's answer makes no sense")
+        return Probe(kind, 0, DocumentStatus.CORRUPT, "; ".join(dict.fromkeys(words)))
+
+    async def rasterize(
+        self, path: Path, source: PageRange, page_indices: Sequence[int], mode: str
+    ) -> AsyncIterator[RasterizedPage[PageImage]]:
+        """Render pages of one document at one mode: one result for each index, in the order asked.
+
+        Pixels are copies of their own. A process is occupied only while it renders, not while the consumer
+        looks at a page; several calls share the processes. Raises `ConfigError` for an unknown mode.
+        """
+        layout(mode, 595, 842)  # refuses an unknown mode before any process is asked
+        for page_index in page_indices:
+            async with self._pool.worker(path) as worker:
+                page = await self._rasterize_page(worker, path, source, page_index, mode)
+            yield page
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def _rasterize_page(
+        self, worker: Worker, path: Path, source: PageRange, page_index: int, mode: str
+    ) -> RasterizedPage[PageImage]:
+        started = time.perf_counter()
+        request: Json = {"op": "render", "path": str(path), "page_index": page_index, "mode": mode}
+        request |= {"media_type": source.media_type, "needs_ink": False}
+        tries: list[_Tried] = []
+        for renderer in self._renderers(source.media_type):
+            tried = await self._try(worker, {**request, "renderer": renderer}, source.doc_id)
+            tries.append(tried)
+            if tried.made is not None or tried.kind in _NOT_ANOTHER_RENDERERS_BUSINESS:
+                break
+            # An empty page is believed only of a renderer whose predecessor did not come out empty in error.
+            request["needs_ink"] = tried.nothing_drawn
+        return _result(page_index, tries, time.perf_counter() - started)
+
+    async def _try(self, worker: Worker, request: Json, doc_id: str) -> _Tried:
+        """One renderer's go. A process that has done other pages may have failed because of them (a leak, a
+        damaged heap), so the page gets a second chance in a fresh one: which pages shared a process must not
+        show in the results."""
+        was_fresh = worker.num_requests == 0
+        tried = await self._try_once(worker, request, doc_id)
+        if tried.kind not in _MAY_BE_THE_WORKERS_FAULT:
+            return tried
+        worker.stop()
+        return tried if was_fresh else await self._try_once(worker, request, doc_id)
+
+    async def _try_once(self, worker: Worker, request: Json, doc_id: str) -> _Tried:
+        renderer = request["renderer"]
+        try:
+            reply = await worker.call(request, self._settings.page_timeout_s)
+            if "failure" in reply:
+                failure = reply["failure"]
+                kind, message = str(failure["kind"]), single_line(str(failure["message"]))
+                return _Tried(renderer, None, kind, message, bool(failure["nothing_drawn"]))
+            image, facts = _page_from(reply, worker, doc_id, request["page_index"])
+            return _Tried(renderer, (image, facts))
+        except ChildTimedOut:
+            limit = f"rendering takes more than {self._settings.page_timeout_s:g} s (hung)"
+            return _Tried(renderer, None, "render_timeout", limit)
+        except ChildDied as exc:
+            kind = "render_memory" if is_about_memory(str(exc)) else "render_crash"
+            return _Tried(renderer, None, kind, _last_words(exc, Path(request["path"])))
+        except _NONSENSE:
+            worker.stop()
+            return _Tried(renderer, None, "render_crash", "the rendering process's answer makes no sense")
+
+    def _renderers(self, kind: str) -> tuple[str, ...]:
+        if kind.startswith("image/"):
+            return ("pillow",)
+        if not self._has_mupdf:
+            return ("pdfium",)
+        return self._settings.renderer, _OTHER_RENDERER[self._settings.renderer]
+
+
+def _result(page_index: int, tries: list[_Tried], seconds: float) -> RasterizedPage[PageImage]:
+    last = tries[-1]
+    if last.made is not None:
+        image, facts = last.made
+        info = ImageInfo(
+            image.mode,
+            image.width_px,
+            image.height_px,
+            image.num_image_tokens,
+            image.dpi,
+            image.sha256,
+            image.num_bytes,
+        )
+        return RasterizedPage(page_index, last.renderer, seconds, facts, image, info)
+    first = tries[0]
+    others = "".join(f"; {tried.renderer}: {tried.kind}: {tried.message}" for tried in tries[1:])
+    failure = Failure("rasterize", first.kind, f"{first.renderer}: {first.message}{others}")
+    return RasterizedPage(page_index, first.renderer, seconds, failure=failure)
+
+
+def _page_from(reply: Json, worker: Worker, doc_id: str, page_index: int) -> tuple[PageImage, PageFacts]:
+    """The reply as records, the pixels copied. Raises one of `_NONSENSE` for what makes no sense."""
+    named: Json = {name: _as_pairs(value) for name, value in reply["layout"].items()}
+    chosen = Layout(**named)
+    if not (0 <= chosen.tile_cols <= _MOST_TILES and 0 <= chosen.tile_rows <= _MOST_TILES):
+        raise ValueError("no mode has so many tiles")
+    numbers: Json = {name: _number(name, value) for name, value in reply["facts"].items()}
+    facts = PageFacts(**numbers)
+    shared = read_views(worker.arena, chosen.view_shapes)
+    image = PageImage(
+        doc_id=doc_id,
+        page_index=page_index,
+        mode=chosen.mode,
+        width_px=chosen.content_px[0],
+        height_px=chosen.content_px[1],
+        tile_cols=chosen.tile_cols,
+        tile_rows=chosen.tile_rows,
+        num_image_tokens=chosen.num_image_tokens,
+        dpi=chosen.content_px[1] * 72 / facts.height_pt,
+        sha256=str(reply["sha256"]),
+        views=tuple(view.copy() for view in shared),
+        content_box=chosen.content_box,
+    )
+    return image, facts
+
+
+def _number(name: str, value: object) -> int | float:
+    """A fact that a table can hold."""
+    wanted = int if name.startswith("num_") else (int, float)
+    if not isinstance(value, wanted) or not math.isfinite(value) or abs(value) >= 2**31:
+        raise ValueError(f"the fact {name} is no such number")
+    return value
+
+
+def _as_pairs(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _probe_from(reply: Json) -> Probe:
+    metadata = tuple((storable(str(name)[:100]), storable(str(value)[:1000])) for name, value in reply["metadata"])
+    status = DocumentStatus(reply["status"])
+    num_pages = int(reply["num_pages"])
+    if not 0 <= num_pages < _MOST_PAGES:
+        raise ValueError("no document has so many pages")
+    return Probe(
+        single_line(str(reply["media_type"])), num_pages, status, single_line(str(reply["detail"])), metadata
+    )
+
+
+def _last_words(exc: ChildDied, path: Path) -> str:
+    return single_line(str(exc).replace(str(path), "the file"))

@@ -1,0 +1,285 @@
+"""The records that cross the borders between stages.
+
+All of them are frozen and slotted: a stage receives a record and returns a new one. Nothing here reads a
+file, renders or knows Arrow (`schema.py` turns records into tables) or Ray.
+
+Conventions: `page_index` is 0-based; sizes carry their unit (`_px`, `_pt`, `_bytes`, `_s`); boxes are shares
+of the page, 0–1, origin at the top left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+ImageT = TypeVar("ImageT")
+
+Pixels = NDArray[np.uint8]
+"""RGB, shape (height, width, 3)."""
+
+
+class DocumentStatus(StrEnum):
+    """What planning found out about a document. Pages are planned for `ok` and `truncated` only."""
+
+    OK = "ok"
+    TRUNCATED = "truncated"  # the end of the file is missing; the pages that can be found are converted
+    ENCRYPTED = "encrypted"  # no password given opens it
+    CORRUPT = "corrupt"
+    EMPTY = "empty"  # zero bytes, or a document of zero pages
+    UNSUPPORTED = "unsupported"  # the bytes are of no media type that is read here
+    TOO_LARGE = "too_large"
+    DUPLICATE = "duplicate"  # the same bytes as another document, which is the one converted
+    UNREADABLE = "unreadable"  # the store would not give the bytes (permission, or gone since the listing)
+
+
+class Outcome(StrEnum):
+    """The one way in which a page ended."""
+
+    OCR = "ocr"
+    TEXT_LAYER = "text_layer"
+    BLANK = "blank"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a page or a document could not be read: the stage, a kind to count by, and words for a person."""
+
+    stage: Literal["discover", "plan", "fetch", "rasterize", "recognize", "parse"]
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRef:
+    """An object as a listing gives it. `name` is its path below the input it was found under; results are
+    named after it. It is untrusted: it may hold `..`, NUL, or anything else that a store lets a key hold."""
+
+    uri: str
+    etag: str
+    size_bytes: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as planning knows it.
+
+    `doc_id` is the sha256 of the bytes in hex, and empty where they could not be read. `duplicate_of` is the
+    URI of the document with the same bytes. `output_name` is the safe relative path (without `.md`) under
+    which results are written; no two documents of a run share one, letter case aside.
+    """
+
+    uri: str
+    etag: str
+    size_bytes: int
+    doc_id: str
+    media_type: str
+    num_pages: int
+    status: DocumentStatus
+    detail: str = ""
+    output_name: str = ""
+    duplicate_of: str = ""
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PageRange:
+    """Pages `start` (included) to `stop` (excluded) of one document."""
+
+    uri: str
+    etag: str
+    size_bytes: int
+    doc_id: str
+    media_type: str
+    num_pages: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The unit of commit: a fixed list of page ranges, at most 256 pages together.
+
+    `documents` are those that lie wholly in this shard and are put together with it; a document that spans
+    several shards is put together when all of them are done.
+    """
+
+    shard_id: str
+    ranges: tuple[PageRange, ...]
+    documents: tuple[Document, ...] = ()
+
+    @property
+    def num_pages(self) -> int:
+        return sum(r.stop - r.start for r in self.ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """What rendering a page teaches about it, whatever engine reads it.
+
+    `ink_share`: share of pixels that differ from the page's background. `image_cover`: share of the page's
+    area under images. `private_use_share`: share of characters of the text layer that are private-use or
+    control codes. `min_glyph_height_pt`: height of the smallest common glyphs, 0 without a text layer.
+    """
+
+    width_pt: float
+    height_pt: float
+    ink_share: float
+    num_chars: int = 0
+    num_fonts: int = 0
+    num_fonts_without_unicode: int = 0
+    private_use_share: float = 0.0
+    image_cover: float = 0.0
+    min_glyph_height_pt: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PageImage:
+    """A page's pixels, laid out as one mode asks for them.
+
+    `views`: the local tiles in row-major order first (`tile_cols` x `tile_rows` of them, or none), the whole
+    page last. `width_px`, `height_px`: size of the whole-page view without its padding. `content_box`: where
+    the page sits in the last view (x0, y0, x1, y1 as shares of that view; anything outside is padding).
+    `sha256` is of the views' bytes.
+    """
+
+    doc_id: str
+    page_index: int
+    mode: str
+    width_px: int
+    height_px: int
+    tile_cols: int
+    tile_rows: int
+    num_image_tokens: int
+    dpi: float
+    sha256: str
+    views: tuple[Pixels, ...]
+    content_box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(view.nbytes for view in self.views)
+
+
+@dataclass(frozen=True, slots=True)
+class RasterizedPage(Generic[ImageT]):
+    """What the rasterizer made of one page: either an image with facts, or a failure.
+
+    `ImageT` is `PageImage` on one machine and a handle to one on a cluster: only rasterizers and engines look
+    inside. The small fields that the row of a page needs travel beside it. `seconds`: what rendering took, after
+    `fetch_s` of waiting for the document's bytes (told with the first page after a fetch) and `queue_s` of waiting for
+    a renderer.
+    """
+
+    page_index: int
+    renderer: str
+    seconds: float
+    facts: PageFacts | None = None
+    image: ImageT | None = None
+    image_info: ImageInfo | None = None
+    failure: Failure | None = None
+    fetch_s: float = 0.0
+    queue_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What a page's row records of its image: `PageImage` without the pixels."""
+
+    mode: str
+    width_px: int
+    height_px: int
+    num_image_tokens: int
+    dpi: float
+    sha256: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One attempt at a page, as asked of an engine."""
+
+    mode: str
+    prompt: str = ""
+    temperature: float = 0.0
+    max_output_tokens: int = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A piece of a page. `label` is one of `parse.LABELS`; `box` is None where the engine gives none.
+
+    `text` is plain text, Markdown inline marks allowed; a table's text is a Markdown or HTML table.
+    """
+
+    label: str
+    text: str
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What an engine answers to one attempt.
+
+    `text` is the raw completion, untouched. `blocks` only where the engine finds them itself (OCR engines);
+    language models' blocks are parsed from `text`. `mean_logprob` is the natural logarithm, None if unknown.
+    """
+
+    text: str
+    finish_reason: Literal["stop", "length", "loop"] = "stop"
+    num_output_tokens: int = 0
+    mean_logprob: float | None = None
+    blocks: tuple[Block, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a page and how it ended: `ok`, `loop`, `truncated`, or the failure's kind."""
+
+    mode: str
+    temperature: float
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageResult:
+    """A page's row before it becomes Arrow. Only what the document decides; see `PageTiming` for the rest."""
+
+    doc_id: str
+    source_uri: str
+    source_etag: str
+    page_index: int
+    num_pages: int
+    outcome: Outcome
+    reason: str
+    failure: Failure | None = None
+    markdown: str = ""
+    raw_text: str = ""
+    blocks: tuple[Block, ...] = ()
+    recognition: Recognition | None = None
+    prompt: str = ""
+    image: ImageInfo | None = None
+    facts: PageFacts | None = None
+    renderer: str = ""
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PageTiming:
+    """Where a page's time went, in seconds, on which host, and when it was done (UTC). Kept apart from the page's
+    row, which is the same whoever computes it."""
+
+    doc_id: str
+    page_index: int
+    render_s: float = 0.0
+    recognize_s: float = 0.0
+    attempt_s: Sequence[float] = field(default_factory=tuple)
+    host: str = ""
+    finished_at: datetime | None = None

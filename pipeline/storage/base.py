@@ -1,0 +1,72 @@
+"""What a folder does, whatever store it is in. Knows no store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object as the store describes it.
+
+    `key` is relative to the folder and exact: it may hold anything that a store lets a key hold. `uri` names
+    the object by itself (see `uris.py`). `etag` is without quotes, and changes when the object does; it is
+    compared, never parsed. An object that a local listing finds but cannot describe (a dangling link, a
+    directory that may not be read) has an empty etag and size -1.
+    """
+
+    key: str
+    uri: str
+    etag: str
+    size_bytes: int
+
+
+class Folder(Protocol):
+    """A prefix in a bucket or a local directory. Keys are relative to it, with `/` between their parts."""
+
+    @property
+    def uri(self) -> str:
+        """Opens the same folder again. Ends in a slash only if the folder's name does."""
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All objects whose key begins with `prefix`, at any depth, in the order of their keys' UTF-8 bytes.
+
+        Streams: memory does not grow with their number. A folder that does not exist is empty; a bucket that
+        does not exist raises NotFound. Left out: empty objects that stand for directories (`a/`) and
+        unfinished local writes.
+        """
+
+    def info(self, key: str) -> ObjectInfo:
+        """Raises NotFound."""
+
+    def get(self, key: str) -> bytes:
+        """The whole object in memory. Raises NotFound."""
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """`length` bytes from `start`, which must lie within the object. Raises NotFound."""
+
+    def download(self, key: str, destination: Path) -> tuple[str, int]:
+        """Stream the object into the file `destination`; its sha256 in hex and its size in bytes.
+
+        The size is checked against what the store announced. After an error, `destination` holds anything.
+        """
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write or overwrite. Readers see the old object or the whole new one."""
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write unless the key exists; True if this call is known to have written it.
+
+        Of concurrent callers at most one hears True. False means: the object is there, whole. Where an answer
+        is lost and the store then says "exists", that may be this call's own write.
+        """
+
+    def exists(self, key: str) -> bool: ...
+
+    def delete(self, key: str) -> None:
+        """Does nothing if the key does not exist."""
+
+    def child(self, name: str) -> Folder: ...

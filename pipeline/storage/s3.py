@@ -1,0 +1,201 @@
+"""Folders in S3 buckets.
+
+obstore moves the data. It cannot be asked for keys with empty parts, `.` or `..` as a part, or control
+characters, a listing that meets one fails as a whole, and it silently drops a slash at either end of a key.
+So listings come from boto3, which gives every key exactly, and such keys are read through boto3 too
+(`is_plain_key`). They are never written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from botocore.exceptions import IncompleteReadError
+from obstore import exceptions
+
+from pipeline.config import StorageSettings
+from pipeline.errors import NotFound, StorageError
+from pipeline.storage.base import ObjectInfo
+from pipeline.storage.local import mapped_errors
+from pipeline.storage.s3_client import Bucket, open_bucket
+from pipeline.storage.s3_errors import CLIENT_ERRORS, explain, insist
+from pipeline.storage.uris import local_uri, storable_name
+
+T = TypeVar("T")
+
+Page = tuple[Iterator[tuple[str, str, int]], str]
+"""Keys, etags and sizes in bytes; and what to ask for the next page with, empty after the last."""
+
+_CHUNK_BYTES = 1 << 20
+_AWKWARD_KEY = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|(?:^|/)(?:\.\.?)?(?:/|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Folder:
+    """`prefix` is empty or ends in `/`. See `base.Folder` for what the operations promise."""
+
+    bucket: str
+    prefix: str
+    settings: StorageSettings
+
+    @property
+    def uri(self) -> str:
+        uri = f"s3://{self.bucket}/{self.prefix}"
+        return uri if uri.endswith("//") else uri.removesuffix("/")
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        token = ""
+        while True:
+            keys, token = self._page(self.prefix + prefix, token)
+            for key, etag, size_bytes in keys:
+                if size_bytes or not key.endswith("/"):
+                    yield self._info(key, etag, size_bytes)
+            if not token:
+                return
+
+    def _page(self, start: str, token: str) -> Page:
+        return self._insist("list", start, lambda bucket: _list_page(bucket, start, token))
+
+    def info(self, key: str) -> ObjectInfo:
+        name = self.prefix + key
+        etag, size_bytes = self._insist("look up", name, lambda bucket: _head(bucket, name))
+        return self._info(name, etag, size_bytes)
+
+    def get(self, key: str) -> bytes:
+        name = self.prefix + key
+        return self._insist("read", name, lambda bucket: _get(bucket, name))
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        name = self.prefix + key
+        return self._insist("read", name, lambda bucket: _get_range(bucket, name, start, length))
+
+    def download(self, key: str, destination: Path) -> tuple[str, int]:
+        name = self.prefix + key
+        with mapped_errors("write", local_uri(str(destination))), open(destination, "wb") as file:
+            return self._insist("read", name, lambda bucket: _download(bucket, name, file))
+
+    def put(self, key: str, data: bytes) -> None:
+        name = self._writable(key)
+        self._insist("write", name, lambda bucket: bucket.store.put(name, data, use_multipart=False))
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        name = self._writable(key)
+        return self._insist("write", name, lambda bucket: _create(bucket, name, data))
+
+    def exists(self, key: str) -> bool:
+        try:
+            self.info(key)
+        except NotFound:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        name = self._writable(key)
+        self._insist("delete", name, lambda bucket: bucket.store.delete(name))
+
+    def child(self, name: str) -> S3Folder:
+        return S3Folder(self.bucket, f"{self.prefix}{name.strip('/')}/", self.settings)
+
+    def _info(self, name: str, etag: str, size_bytes: int) -> ObjectInfo:
+        uri = f"s3://{self.bucket}/{name}"
+        return ObjectInfo(name.removeprefix(self.prefix), uri, etag.strip('"'), size_bytes)
+
+    def _writable(self, key: str) -> str:
+        name = self.prefix + key
+        if not is_plain_key(name):
+            raise StorageError(
+                f"cannot write s3://{self.bucket}/{name}: results are not written under names with empty "
+                f"parts, '.' or '..' as a part, or control characters; choose another output folder"
+            )
+        return name
+
+    def _insist(self, operation: str, name: str, call: Callable[[Bucket], T]) -> T:
+        bucket = open_bucket(self.bucket, self.settings)
+        try:
+            return insist(lambda: call(bucket), self.settings)
+        except CLIENT_ERRORS as exc:
+            raise explain(exc, operation, f"s3://{self.bucket}/{name}", bucket.endpoint_url) from exc
+        except UnicodeEncodeError as exc:  # half a character, as bytes that are not UTF-8 become in a manifest
+            uri = f"s3://{self.bucket}/{storable_name(name)}"
+            raise NotFound(f"cannot {operation} {uri}: no S3 key can have this name") from exc
+
+
+def is_plain_key(key: str) -> bool:
+    """Whether obstore asks for exactly this key."""
+    return bool(key) and _AWKWARD_KEY.search(key) is None
+
+
+def _list_page(bucket: Bucket, prefix: str, token: str) -> Page:
+    where = {"ContinuationToken": token} if token else {}
+    page = bucket.client.list_objects_v2(Bucket=bucket.name, Prefix=prefix, **where, **bucket.payer)
+    keys = ((item["Key"], item.get("ETag", ""), item["Size"]) for item in page.get("Contents", ()))
+    return keys, page["NextContinuationToken"] if page["IsTruncated"] else ""
+
+
+def _head(bucket: Bucket, name: str) -> tuple[str, int]:
+    if is_plain_key(name):
+        meta = bucket.store.head(name)
+        return meta["e_tag"] or "", meta["size"]
+    answer = bucket.client.head_object(Bucket=bucket.name, Key=name, **bucket.payer)
+    return answer["ETag"], answer["ContentLength"]
+
+
+def _read(bucket: Bucket, name: str) -> tuple[int, Iterator[bytes]]:
+    """The object's size in bytes, and its bytes in pieces.
+
+    obstore picks a body up where it was cut; with boto3 the cut raises, and the caller starts anew.
+    """
+    if is_plain_key(name):
+        found = bucket.store.get(name)
+        return found.meta["size"], iter(found.stream(min_chunk_size=_CHUNK_BYTES))
+    answer = bucket.client.get_object(Bucket=bucket.name, Key=name, **bucket.payer)
+    return answer["ContentLength"], answer["Body"].iter_chunks(_CHUNK_BYTES)
+
+
+def _get(bucket: Bucket, name: str) -> bytes:
+    expected_bytes, chunks = _read(bucket, name)
+    data = b"".join(chunks)
+    _check_size(len(data), expected_bytes)
+    return data
+
+
+def _get_range(bucket: Bucket, name: str, start: int, length: int) -> bytes:
+    data = bytes(bucket.store.get_range(name, start=start, length=length))
+    _check_size(len(data), length)
+    return data
+
+
+def _download(bucket: Bucket, name: str, file: BinaryIO) -> tuple[str, int]:
+    file.seek(0)
+    file.truncate()
+    expected_bytes, chunks = _read(bucket, name)
+    digest, size_bytes = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size_bytes += file.write(chunk)
+    _check_size(size_bytes, expected_bytes)
+    return digest.hexdigest(), size_bytes
+
+
+def _check_size(size_bytes: int, expected_bytes: int) -> None:
+    """Raises what `insist` takes for a reason to start anew."""
+    if size_bytes != expected_bytes:
+        raise IncompleteReadError(actual_bytes=size_bytes, expected_bytes=expected_bytes)
+
+
+def _create(bucket: Bucket, name: str, data: bytes) -> bool:
+    try:
+        bucket.store.put(name, data, mode="create", use_multipart=False)
+    except exceptions.AlreadyExistsError as exc:
+        # It may also be AWS's 409: two writes at once, both of which may yet fail. So look.
+        try:
+            _head(bucket, name)
+        except FileNotFoundError:
+            raise exc from None
+        return False
+    return True

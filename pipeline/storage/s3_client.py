@@ -1,0 +1,180 @@
+"""The clients of one bucket: obstore for data, boto3 for credentials, for listings and for awkward keys.
+
+boto3 decides everything that a person configures for AWS (profile, region, endpoint, role, single sign-on);
+obstore is told what boto3 found, so that the two cannot disagree. Knows nothing of objects.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, Protocol, TypedDict
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.store import S3Store
+
+from pipeline.config import StorageSettings
+from pipeline.errors import PermissionDenied, StorageError
+
+CONNECT_TIMEOUT_S = 10
+READ_TIMEOUT_S = 60  # of silence, not of a whole transfer
+TRANSFER_TIMEOUT_S = 6 * 3600
+_CREDENTIALS_TTL = timedelta(minutes=10)  # botocore renews 15 minutes before they expire
+
+_CREDENTIALS_REMEDY = (
+    "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws sso login`; "
+    "for a public bucket, ask for anonymous access"
+)
+_opening = threading.Lock()
+
+
+class Encryption(TypedDict, total=False):
+    """Two of obstore's own options."""
+
+    server_side_encryption: str
+    sse_kms_key_id: str
+
+
+class S3Client(Protocol):
+    """What is asked of boto3, which has no types of its own."""
+
+    @property
+    def meta(self) -> Any: ...
+
+    def list_objects_v2(self, **parameters: str) -> Any: ...
+
+    def head_object(self, **parameters: str) -> Any: ...
+
+    def get_object(self, **parameters: str) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Both clients may be used from many threads. `endpoint_url` is for messages; `payer` goes with each call of
+    `client`, as `store` knows it already."""
+
+    name: str
+    endpoint_url: str
+    store: S3Store
+    client: S3Client
+    payer: Mapping[str, str]
+
+
+def open_bucket(name: str, settings: StorageSettings) -> Bucket:
+    """The clients of a bucket, one pair a process. Raises PermissionDenied where no credentials are found."""
+    with _opening:  # boto3 must not make clients in two threads at once
+        return _open_bucket(name, settings)
+
+
+@lru_cache(maxsize=64)
+def _open_bucket(name: str, settings: StorageSettings) -> Bucket:
+    try:
+        session = _session(settings)
+        client = _client(session, settings)
+        provider = None if settings.anonymous else _credential_provider(name, session)
+    except (BotoCoreError, ValueError) as exc:  # boto3 raises ValueError for an endpoint that is no URL
+        raise StorageError(f"cannot open s3://{name}: {exc}") from exc
+    endpoint_url = str(client.meta.endpoint_url)
+    is_path_style = uses_path_style(endpoint_url, settings)
+    store = S3Store(
+        name,
+        endpoint=bucket_endpoint(name, endpoint_url, is_path_style),
+        virtual_hosted_style_request=not is_path_style,
+        region=client.meta.region_name or "us-east-1",
+        skip_signature=settings.anonymous,
+        credential_provider=provider,
+        disable_bulk_delete=True,
+        request_payer=settings.request_payer,
+        **_encryption(settings),
+        client_options={
+            "allow_http": endpoint_url.startswith("http://"),
+            "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+            "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
+            "timeout": timedelta(seconds=TRANSFER_TIMEOUT_S),
+        },
+        retry_config={
+            # Each wait is drawn between the first one and `base` times the one before. With obstore's own
+            # base, 2, ten tries may be over in two seconds.
+            "backoff": {"init_backoff": timedelta(seconds=0.2), "base": 3},
+            "max_retries": settings.max_retries,
+            "retry_timeout": timedelta(seconds=settings.retry_timeout_s),
+        },
+    )
+    payer = {"RequestPayer": "requester"} if settings.request_payer else {}
+    return Bucket(name, endpoint_url, store, client, payer)
+
+
+def _encryption(settings: StorageSettings) -> Encryption:
+    """How obstore is to have objects encrypted; boto3 writes none."""
+    if not settings.sse_kms_key_id:
+        return {}
+    return {"server_side_encryption": "aws:kms", "sse_kms_key_id": settings.sse_kms_key_id}
+
+
+def _session(settings: StorageSettings) -> boto3.Session:
+    core = botocore.session.get_session()
+    # Listings carry a date for each key that nobody reads; parsing it is two thirds of a listing's time.
+    # The AWS command line does the same, so credentials whose expiry comes as text are provided for.
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_as_it_is)
+    return boto3.Session(botocore_session=core, region_name=settings.region)
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+def _client(session: boto3.Session, settings: StorageSettings) -> S3Client:
+    """A client that agrees with `uses_path_style`; the endpoint that decides may come from AWS's files."""
+    client = _client_in_style("auto", session, settings)
+    if uses_path_style(client.meta.endpoint_url, settings):
+        return _client_in_style("path", session, settings)
+    return client if settings.path_style is None else _client_in_style("virtual", session, settings)
+
+
+def _client_in_style(style: str, session: boto3.Session, settings: StorageSettings) -> S3Client:
+    config = Config(
+        signature_version=UNSIGNED if settings.anonymous else None,
+        s3={"addressing_style": style},
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        max_pool_connections=32,
+        retries={"mode": "standard", "total_max_attempts": 1},  # `s3_errors.insist` tries again
+        request_checksum_calculation="when_required",
+    )
+    client: S3Client = session.client("s3", endpoint_url=settings.endpoint_url, config=config)
+    return client
+
+
+def _credential_provider(bucket: str, session: boto3.Session) -> Boto3CredentialProvider:
+    try:
+        provider = Boto3CredentialProvider(session, ttl=_CREDENTIALS_TTL)
+        provider()  # so that an expired login is reported here, in words
+    except (BotoCoreError, ValueError, AssertionError) as exc:
+        reason = "no AWS credentials found" if isinstance(exc, ValueError) else str(exc)
+        raise PermissionDenied(f"cannot open s3://{bucket}: {reason}; {_CREDENTIALS_REMEDY}") from exc
+    return provider
+
+
+def uses_path_style(endpoint_url: str, settings: StorageSettings) -> bool:
+    """As set; if not, virtual-hosted for AWS itself only, which is where every bucket name has a host."""
+    if settings.path_style is not None:
+        return settings.path_style
+    host = urlsplit(endpoint_url).hostname or ""
+    return ".amazonaws." not in f".{host}."
+
+
+def bucket_endpoint(bucket: str, endpoint_url: str, is_path_style: bool) -> str:
+    """obstore wants the bucket in the host name where requests are virtual-hosted."""
+    if is_path_style:
+        return endpoint_url
+    scheme, separator, rest = endpoint_url.partition("://")
+    return f"{scheme}{separator}{bucket}.{rest}"

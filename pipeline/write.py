@@ -1,0 +1,91 @@
+"""Committing: a shard's rows become one Parquet file, whole or absent, named after the shard.
+
+The pages file is written only if no other run was first; it is the checkpoint, so a kill at any point leaves either a
+finished shard or one that is converted again. What is derived from it (documents, Markdown) is written by whoever was
+first: two runs may find different bytes at a source that changes between them, and only the rows that count may speak.
+A kill between the two leaves documents unwritten; `finish` writes them.
+
+Does not know how pages came to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.assemble import DocumentText, PageText, assemble
+from pipeline.records import Document, Outcome, PageResult, PageTiming, Shard
+from pipeline.schema import DOCUMENTS, PAGES, TIMINGS, document_row, page_row, timing_row
+from pipeline.storage import Folder
+from pipeline.tables import to_parquet
+
+
+@dataclass(frozen=True, slots=True)
+class ShardWriter:
+    """Writes into one output folder. `provenance`: the columns that are the same for every page of a run."""
+
+    folder: Folder
+    provenance: Mapping[str, str]
+    write_markdown_files: bool = True
+
+    def write(self, shard: Shard, pages: Sequence[PageResult], timings: Sequence[PageTiming]) -> bool:
+        """Commit a shard. Returns False if another run had committed it already."""
+        self._put_table(timings_key(shard.shard_id), map(timing_row, timings), TIMINGS)
+        rows = (page_row(page, self.provenance) for page in pages)
+        is_first = self.folder.put_if_absent(pages_key(shard.shard_id), to_parquet(rows, PAGES))
+        if is_first:
+            self.write_documents(f"shard={shard.shard_id}", _whole_documents(shard, pages))
+        return is_first
+
+    def write_documents(self, name: str, documents: Iterable[tuple[Document, DocumentText | None]]) -> None:
+        """Write `documents/<name>.parquet` and the Markdown files of the documents that have a text."""
+        rows = []
+        for document, text in documents:
+            rows.append(document_row(document, text, self.provenance["config_fingerprint"]))
+            if text is not None and self.write_markdown_files:
+                self.folder.put(f"markdown/{document.output_name}.md", text.markdown_file.encode())
+        if rows:
+            self._put_table(documents_key(name), rows, DOCUMENTS)
+
+    def _put_table(self, key: str, rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> None:
+        self.folder.put(key, to_parquet(rows, schema))
+
+
+def pages_key(shard_id: str) -> str:
+    return f"pages/shard={shard_id}.parquet"
+
+
+def timings_key(shard_id: str) -> str:
+    return f"timings/shard={shard_id}.parquet"
+
+
+def documents_key(name: str) -> str:
+    return f"documents/{name}.parquet"
+
+
+def shard_id_of(pages_key: str) -> str:
+    return pages_key.removeprefix("pages/shard=").removesuffix(".parquet")
+
+
+def committed_shards(folder: Folder) -> set[str]:
+    """The shards that are done, from the names of their files alone."""
+    return {shard_id_of(info.key) for info in folder.list("pages/") if info.key.endswith(".parquet")}
+
+
+def _whole_documents(shard: Shard, pages: Sequence[PageResult]) -> Iterable[tuple[Document, DocumentText | None]]:
+    texts: dict[str, list[PageText]] = {}
+    for page in pages:
+        texts.setdefault(page.doc_id, []).append(_page_text(page))
+    return ((document, assemble(texts[document.doc_id])) for document in shard.documents)
+
+
+def _page_text(page: PageResult) -> PageText:
+    return PageText(
+        page_index=page.page_index,
+        outcome=Outcome(page.outcome),
+        markdown=page.markdown,
+        num_output_tokens=page.recognition.num_output_tokens if page.recognition else 0,
+        failure_kind=page.failure.kind if page.failure else "",
+    )
