@@ -1,0 +1,187 @@
+"""From settings to an engine: the one place that knows every engine by name.
+
+Each engine's module is imported only when it is chosen, so that none of their packages is needed but one's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from pipeline.config import EngineSettings, Settings, api_key
+from pipeline.engines.base import EngineNeeds, LocalEngine
+from pipeline.engines.profiles import DEFAULT_PROFILES, PROFILES
+from pipeline.errors import ConfigError, EngineDead, MissingDependency
+from pipeline.held_image import HeldImage
+from pipeline.records import PageImage, Recognition, Request
+
+_PACKAGES = {"rapidocr": ("rapidocr",), "vllm": ("vllm",), "http": ("openai",)}
+_EXTRAS = {"rapidocr": "cpu", "vllm": "gpu", "http": "http"}
+
+
+def ladder(settings: Settings) -> tuple[Request, ...]:
+    """The attempts that a page may take, in order. Raises `ConfigError` for a rung that makes no sense."""
+    return tuple(_request(rung, settings.engine) for rung in settings.engine.modes)
+
+
+def _request(rung: str, engine: EngineSettings) -> Request:
+    mode, at, words = rung.partition("@")
+    try:
+        temperature = float(words) if at else engine.temperature
+    except ValueError:
+        temperature = -1.0
+    if not 0 <= temperature <= 2:
+        raise ConfigError(f"engine.modes has {rung!r}: write mode or mode@temperature (0 to 2), like base@0.4")
+    return Request(mode, engine.prompt, temperature, engine.max_output_tokens)
+
+
+def needs(settings: Settings) -> EngineNeeds:
+    """What one engine reserves on a cluster. One that computes on the CPU leaves a quarter of it to render."""
+    if settings.engine.name == "scripted":
+        return EngineNeeds(num_gpus=0, num_cpus=0.05, rasterizer_cpus=0.9)
+    if settings.engine.name == "vllm" and settings.vllm.device == "cuda":
+        num_gpus = 2 if settings.vllm.encoder_device.startswith("cuda") else 1
+        return EngineNeeds(num_gpus=num_gpus, num_cpus=1, rasterizer_cpus=0.9)
+    if settings.engine.name == "http":
+        return EngineNeeds(num_gpus=0, num_cpus=0.5, rasterizer_cpus=0.5)  # the images are encoded here
+    return EngineNeeds(num_gpus=0, num_cpus=0.75, rasterizer_cpus=0.25, shares_cpus=True)
+
+
+def require(settings: Settings) -> None:
+    """Raise `MissingDependency` if what the engine needs is not installed, before any work is done for it, and
+    `ConfigError` if it is told to do what it cannot."""
+    if missing := what_is_missing(settings):
+        raise MissingDependency(f"the engine {settings.engine.name} needs {missing}")
+    refuse_contradictions(settings)
+
+
+def refuse_contradictions(settings: Settings) -> None:
+    """Raise `ConfigError` if the engine is told to do what it cannot, wherever it is to run."""
+    engine = settings.engine
+    if engine.name in DEFAULT_PROFILES and not engine.model:
+        raise ConfigError("say which model the server has: --set engine.model=NAME, or engine.profile")
+    if engine.name == "vllm" and engine.profile in PROFILES and PROFILES[engine.profile].is_chat:
+        raise ConfigError(
+            f"{engine.profile} is a chat model: run `vllm serve {engine.model}` and read with --engine http"
+        )
+
+
+def what_is_missing(settings: Settings) -> str:
+    """What the engine needs and has not, with the command that installs it; empty if it can run."""
+    name = settings.engine.name
+    packages = _PACKAGES.get(name, ())
+    if name == "rapidocr":
+        packages = (*packages, settings.rapidocr.backend)
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        extra = "openvino" if "openvino" in missing else _EXTRAS[name]
+        return f"{' and '.join(missing)}: pip install 'quire[{extra}]'"
+    if name == "tesseract" and shutil.which("tesseract") is None:
+        return "the program tesseract: apt-get install tesseract-ocr"
+    return ""
+
+
+def pinned(settings: Settings) -> Settings:
+    """The settings with the revision of the model that will run, where it can be known: a server keeps its own
+    to itself. May ask the hub, or read a folder's weights. Raises `ConfigError`, `MissingDependency`."""
+    if settings.engine.name != "vllm":
+        return settings
+    from pipeline.engines.checkpoints import pin_revision
+
+    revision = pin_revision(settings.engine.model, settings.engine.model_revision)
+    return replace(settings, engine=replace(settings.engine, model_revision=revision))
+
+
+def model_name(settings: Settings) -> str:
+    """What the rows of a run name as their model."""
+    match settings.engine.name:
+        case "rapidocr":
+            return f"PP-OCRv6-small ({settings.rapidocr.backend})"
+        case "tesseract":
+            return settings.tesseract.languages
+        case "vllm" | "http":
+            return settings.engine.model
+        case _:
+            return ""
+
+
+async def make_engine(settings: Settings, num_processes: int | None = None) -> LocalEngine:
+    """The engine that the settings name, once it is ready: loading a model takes a minute.
+
+    `num_processes` overrides its number of CPU processes.
+    """
+    match settings.engine.name:
+        case "rapidocr":
+            from pipeline.engines.rapidocr_engine import RapidOcrEngine
+
+            return RapidOcrEngine(
+                num_processes=num_processes or settings.rapidocr.num_processes or num_cores(),
+                backend=settings.rapidocr.backend,
+                page_timeout_s=settings.engine.page_timeout_s,
+            )
+        case "tesseract":
+            from pipeline.engines.tesseract_engine import TesseractEngine
+
+            return TesseractEngine(
+                num_processes=num_processes or settings.tesseract.num_processes or num_cores(),
+                languages=settings.tesseract.languages,
+                page_timeout_s=settings.engine.page_timeout_s,
+            )
+        case "scripted":
+            from pipeline.engines.scripted_engine import ScriptedEngine
+
+            return ScriptedEngine(settings.scripted, ladder(settings)[0].mode)
+        case "http":
+            from pipeline.engines.http_engine import HttpEngine
+
+            return HttpEngine(settings.engine, settings.http, api_key(settings.http))
+        case "vllm":
+            _set_environment()
+            from pipeline.engines.vllm_engine import VllmEngine
+
+            return await VllmEngine.start(settings)
+
+
+def _set_environment() -> None:
+    """vLLM reads its environment when it is imported, and its processes inherit it."""
+    from pipeline.engines.vllm_arguments import ENVIRONMENT
+
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class LocalHost:
+    """An `EngineHost` in this process: a dead engine is closed and made anew."""
+
+    def __init__(self, make: Callable[[], Awaitable[LocalEngine]]) -> None:
+        self._make = make
+        self._engine: LocalEngine | None = None
+
+    @property
+    def window(self) -> int:
+        return self._engine.window if self._engine else 1
+
+    async def start(self) -> None:
+        await self.stop()
+        self._engine = await self._make()
+
+    async def recognize(self, page: HeldImage[PageImage], request: Request) -> Recognition:
+        image = await page.get()
+        if self._engine is None:
+            raise EngineDead("the engine is not running")
+        answer = self._engine.recognize(image, request, page.let_go)
+        del image  # the engine has the only reference, so that its letting go frees the pixels
+        return await answer
+
+    async def stop(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.close()

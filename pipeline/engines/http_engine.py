@@ -1,0 +1,160 @@
+"""Reading pages with a server that speaks OpenAI's chat completions, such as `vllm serve`.
+
+A page goes out as one image in a data URL, answers come back whole. Retries, with their waits, are the client
+library's. A refusal of the page itself is the page's; a refusal of the key or the model stops the run; a server that
+stays unreachable, busy or broken beyond the retries is a dead engine. The key is never part of a message.
+
+Does not know which model the server has, nor how its text is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import statistics
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import openai
+from PIL import Image
+
+from pipeline.config import EngineSettings, HttpSettings
+from pipeline.engines.page_content import content_of
+from pipeline.errors import EngineDead, EngineFailure, PageRejected
+from pipeline.records import PageImage, Pixels, Recognition, Request
+
+_OF_THE_PAGE = frozenset({400, 413, 422})
+_OF_THE_SETTINGS = frozenset({401, 403, 404})
+_MAX_MESSAGE_CHARS = 300
+
+
+class HttpEngine:
+    """Fulfils `LocalEngine`. `api_key` is empty where the server asks for none."""
+
+    def __init__(self, engine: EngineSettings, http: HttpSettings, api_key: str = "") -> None:
+        self._engine = engine
+        self._http = http
+        self._api_key = api_key
+        self._client = openai.AsyncOpenAI(
+            base_url=http.url,
+            api_key=api_key or "none",
+            max_retries=http.max_retries,
+            timeout=openai.Timeout(http.read_timeout_s, connect=http.connect_timeout_s),
+        )
+        self._running: set[asyncio.Task[Recognition]] = set()
+        self._is_closed = False
+
+    @property
+    def window(self) -> int:
+        return self._http.window
+
+    async def recognize(
+        self, page: PageImage, request: Request, let_go: Callable[[], None] = lambda: None
+    ) -> Recognition:
+        """Send the page's last view without its padding.
+
+        Raises `PageRejected` (refused, content_filter), `EngineDead`, or `EngineFailure` where every page would fail.
+        """
+        if self._is_closed:
+            raise EngineDead("the engine is closed")
+        task = asyncio.create_task(self._ask(page, request))
+        self._running.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if self._is_closed and task.cancelled() and not _is_being_cancelled():
+                raise EngineDead("the engine was closed") from None
+            raise
+        finally:
+            self._running.discard(task)
+
+    async def close(self) -> None:
+        """Give up what is in flight. Safe to call twice."""
+        self._is_closed = True
+        for task in self._running:
+            task.cancel()
+        await self._client.close()
+
+    async def _ask(self, page: PageImage, request: Request) -> Recognition:
+        url = await asyncio.to_thread(_data_url, content_of(page), self._http.image_format)
+        try:
+            completion = await self._client.chat.completions.create(**self._body(url, page, request))
+        except openai.APIStatusError as exc:
+            raise self._refusal(exc) from None  # its cause holds the request, and that the key
+        except (openai.OpenAIError, ValueError) as exc:
+            raise EngineDead(f"no answer from {self._http.url}: {self._words(exc)}") from None
+        return _recognition(completion)
+
+    def _body(self, url: str, page: PageImage, request: Request) -> dict[str, Any]:
+        content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}}]
+        if request.prompt:
+            content.append({"type": "text", "text": request.prompt})
+        return {
+            "model": self._engine.model,
+            "messages": [{"role": "user", "content": content}],
+            "temperature": request.temperature,
+            "top_p": self._engine.top_p,
+            "max_tokens": request.max_output_tokens,
+            "logprobs": True,
+            "seed": zlib.crc32(page.sha256.encode()),  # the page alone decides what is drawn
+            "extra_body": self._extras(),
+        }
+
+    def _extras(self) -> dict[str, Any]:
+        """What only vLLM knows, and only models that need it are sent. The guard acts if the server loads one."""
+        extras: dict[str, Any] = {}
+        if self._engine.parser == "grounding":
+            extras["skip_special_tokens"] = False
+        if self._engine.ngram_size:
+            extras["vllm_xargs"] = {
+                "ngram_size": self._engine.ngram_size,
+                "window_size": self._engine.ngram_window,
+                "whitelist_token_ids": list(self._engine.ngram_whitelist),
+            }
+        return extras
+
+    def _refusal(self, exc: openai.APIStatusError) -> Exception:
+        words = self._words(exc)
+        if exc.status_code in _OF_THE_PAGE:
+            return PageRejected("refused", words)
+        if exc.status_code in _OF_THE_SETTINGS:
+            return EngineFailure(
+                f"{self._http.url} refuses the key in {self._http.api_key_variable}, or has no model "
+                f"{self._engine.model}: {words}"
+            )
+        return EngineDead(f"{self._http.url} fails with {exc.status_code}: {words}")
+
+    def _words(self, exc: Exception) -> str:
+        """What happened, for a person, without the key should the server repeat it."""
+        words = str(exc.__cause__ or exc) if isinstance(exc, openai.APIConnectionError) else str(exc)
+        words = words or type(exc.__cause__ or exc).__name__
+        return (words.replace(self._api_key, "…") if self._api_key else words)[:_MAX_MESSAGE_CHARS]
+
+
+def _recognition(completion: Any) -> Recognition:
+    """Raises `EngineDead` for an answer that is no completion: libraries pass on whatever JSON they got."""
+    try:
+        (choice,) = completion.choices
+        text, finish_reason = choice.message.content or "", choice.finish_reason
+        num_tokens = completion.usage.completion_tokens if completion.usage else 0
+        tokens = (choice.logprobs and choice.logprobs.content) or []
+        mean_logprob = statistics.fmean(token.logprob for token in tokens) if tokens else None
+    except (AttributeError, TypeError, ValueError) as exc:
+        raise EngineDead("the server's answer is no chat completion") from exc
+    if finish_reason not in ("stop", "length"):
+        raise PageRejected(str(finish_reason), f"the server ended its answer with {finish_reason}")
+    return Recognition(text, finish_reason, num_tokens, mean_logprob)
+
+
+def _data_url(pixels: Pixels, image_format: str) -> str:
+    buffer = io.BytesIO()
+    options = {"compress_level": 1} if image_format == "png" else {"quality": 95, "subsampling": 0}
+    Image.fromarray(pixels).save(buffer, image_format, **options)
+    return f"data:image/{image_format};base64,{base64.b64encode(buffer.getbuffer()).decode('ascii')}"
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,70 @@
+"""Between detector and recogniser: which pieces of the upright page are read, and what becomes of each.
+
+Boxes that join columns or cells are cut at the gaps in their ink; boxes that are no level rectangles keep
+their four corners. Knows pixels and boxes, not the models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeGuard
+
+import numpy as np
+
+from pipeline.engines import straighten
+from pipeline.engines.gutters import cut_at_gutters
+from pipeline.engines.ink import Grey, find_gaps, has_bullet
+from pipeline.engines.lines import Box, Line
+from pipeline.engines.straighten import Quads
+from pipeline.records import Pixels
+
+_PAD = 0.15  # box heights around a piece that was cut at its ink
+_LEVEL_DEG = 1.0  # boxes up to that slope are cut out as rectangles
+
+
+def find_pieces(image: Pixels, grey: Grey, quads: Quads) -> list[tuple[Box, Quads | None]]:
+    """What to recognise: a rectangle of the upright page, or a quad where the box is no level rectangle."""
+    level, others = [], []
+    tall = straighten.is_tall(quads)
+    for quad, is_upright in zip(quads, tall, strict=True):
+        box = straighten.box_of(quad, image)
+        if is_upright or _slope_deg(quad) > _LEVEL_DEG:
+            others.append((box, quad))
+        else:
+            level.append(box)
+    height = float(np.median([box[3] - box[1] for box in level])) if level else 1.0
+    fragments = cut_at_gutters([find_gaps(grey, box) for box in level], height)
+    cut = [(fragment, None) for parts in fragments for fragment in parts]
+    return [(box, quad) for box, quad in [*cut, *others] if box[2] - box[0] >= 2 and box[3] - box[1] >= 2]
+
+
+def _slope_deg(quad: Quads) -> float:
+    along = quad[1] - quad[0]
+    return abs(math.degrees(math.atan2(float(along[1]), float(along[0]))))
+
+
+def cut_strip(image: Pixels, box: Box, quad: Quads | None) -> Pixels:
+    if quad is not None:
+        return straighten.cut_out(image, quad)
+    pad = _PAD * (box[3] - box[1])
+    return image[round(box[1]) : round(box[3]), max(0, round(box[0] - pad)) : round(box[2] + pad)]
+
+
+def as_line(text: str, score: float, box: Box, quad: Quads | None, grey: Grey, boxes: Sequence[Box]) -> Line:
+    is_tall = is_vertical(quad)
+    bullet = not is_tall and len(text.split(" ", 1)[0]) > 1 and _is_first(box, boxes) and has_bullet(grey, box)
+    return Line(text, *box, score=score, has_bullet=bullet, is_vertical=is_tall)
+
+
+def is_vertical(quad: Quads | None) -> TypeGuard[Quads]:
+    return quad is not None and bool(straighten.is_tall(quad[None])[0])
+
+
+def _is_first(box: Box, boxes: Sequence[Box]) -> bool:
+    """Whether nothing detected stands shortly before a box."""
+    reach = box[0] - 3 * (box[3] - box[1])
+    return not any(
+        other is not box and reach < other[2] <= box[0] + 1 and other[1] < box[3] and other[3] > box[1]
+        for other in boxes
+    )
