@@ -1,0 +1,192 @@
+"""A shard runner, and the proxies by which it rasterizes and reads: it never sees pixels, it passes on references.
+
+Knows nothing of other runners, nor where shards come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from pipeline.bottleneck import FlowSums
+from pipeline.convert import Converter, convert_shard
+from pipeline.engines.choose import needs
+from pipeline.engines.pool import EnginePool
+from pipeline.errors import EngineDead, EngineFailure, ImageLost, PageRejected, QuireError
+from pipeline.flow_meter import FlowMeter, every_tick
+from pipeline.held_image import HeldImage
+from pipeline.local_flow import make_converter
+from pipeline.metrics import Tally, tally
+from pipeline.ray_flow.metrics import ray_report
+from pipeline.ray_flow.workers import Work, cause, is_loss, rasterize_chunk, remote
+from pipeline.records import Failure, PageRange, PageResult, RasterizedPage, Recognition, Request, Shard
+from pipeline.run_folder import provenance
+from pipeline.storage import open_folder
+from pipeline.write import ShardWriter
+
+_log = logging.getLogger(__name__)
+
+MAX_LOSSES = 8  # of one chunk or one shard to dying processes and nodes, before the run gives up
+PROBE_SECONDS = 0.5
+PATIENCE_S = 900.0  # for an actor whose node is gone: time for another to join
+
+ImageRef = Any  # ray.ObjectRef of a PageImage
+
+
+class Runner:
+    """Runs `convert_shard` for the shards it is given, on its own engines."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._flow: tuple[Converter[ImageRef], FlowMeter[ImageRef]] | None = None
+        self._open: dict[str, _OpenShard] = {}
+        self._running: dict[str, asyncio.Task[Tally]] = {}
+        self._watcher: asyncio.Task[None] | None = None  # or it would be collected
+
+    async def convert(self, shard: Shard, engines: Sequence[Any]) -> Tally:
+        """Returns what the shard adds to the counters. `engines` are this runner's own, the same each time.
+
+        A call whose connection was lost is made again: it joins the conversion that is still running.
+        """
+        if self._flow is None:
+            self._flow = self._make_flow(engines)
+        task = self._running.get(shard.shard_id)
+        if task is None:
+            task = self._running[shard.shard_id] = asyncio.create_task(self._convert(shard, *self._flow))
+            task.add_done_callback(lambda _: self._running.pop(shard.shard_id))
+        return await asyncio.shield(task)
+
+    async def _convert(self, shard: Shard, converter: Converter[ImageRef], meter: FlowMeter[ImageRef]) -> Tally:
+        opened = self._open[shard.shard_id] = _OpenShard()
+
+        def see(page: PageResult) -> None:
+            opened.counts.update(tally(page))
+            meter.see_outcome()
+
+        try:
+            await convert_shard(shard, replace(converter, observe=see), opened.admitted.set)
+        finally:
+            opened.admitted.set()
+            self._open.pop(shard.shard_id, None)
+        return opened.counts
+
+    async def admitted(self, shard_id: str) -> None:
+        """Return when all pages of an open shard are admitted, and the runner could begin another one."""
+        if opened := self._open.get(shard_id):
+            await opened.admitted.wait()
+
+    def _make_flow(self, engines: Sequence[Any]) -> tuple[Converter[ImageRef], FlowMeter[ImageRef]]:
+        settings, output_uri = self._work.settings, self._work.output_uri
+        hosts = [RayEngineHost(engine) for engine in engines]
+        engine = settings.engine
+        pool: EnginePool[ImageRef] = EnginePool(
+            hosts, engine.max_restarts_per_hour, engine.stuck_after_s, engine.start_timeout_s
+        )
+        pool.start()
+        folder = open_folder(output_uri, settings.storage)
+        writer = ShardWriter(folder, provenance(settings), settings.text.write_markdown_files)
+        meter = FlowMeter(RayRasterizer(self._work), pool, ray_report(output_uri))
+        converter = make_converter(settings, meter, meter, writer.write, lambda page: None)
+        self._watcher = asyncio.create_task(every_tick(functools.partial(meter.look, converter.admission)))
+        return converter, meter
+
+    async def look(self) -> tuple[Tally, FlowSums]:
+        """What the open shards' pages add to the counters so far, and the sums of this runner's life."""
+        counts = sum((opened.counts for opened in self._open.values()), Counter())
+        return counts, self._flow[1].sums if self._flow else FlowSums()
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenShard:
+    counts: Tally = field(default_factory=Counter)
+    admitted: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+RunnerActor = remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=1024)(Runner)
+
+
+class RayRasterizer:
+    """Fulfils the rasterizer contract with tasks; images stay where they were made, references come back."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = ray.put(work)
+        num_cpus = work.settings.ray.rasterizer_cpus or needs(work.settings).rasterizer_cpus
+        self._task = rasterize_chunk.options(num_cpus=num_cpus)
+
+    async def rasterize(
+        self, source: PageRange, page_indices: Sequence[int], mode: str
+    ) -> AsyncIterator[RasterizedPage[ImageRef]]:
+        left = list(page_indices)
+        for _ in range(MAX_LOSSES):
+            stream = self._task.remote(self._work, source, left, mode)
+            try:
+                while left:
+                    page: RasterizedPage[ImageRef] = await (await anext(stream))
+                    image = await anext(stream) if page.image_info else None
+                    del left[0]
+                    yield replace(page, image=image)
+                return
+            except (RayError, StopAsyncIteration) as exc:
+                if not is_loss(exc):
+                    raise cause(exc) from exc
+                _log.warning("a rasterizer was lost with pages %s of %s: %r", left, source.uri, exc)
+        raise QuireError(f"rasterizers were lost {MAX_LOSSES} times over pages {left} of {source.uri}")
+
+    async def close(self) -> None:
+        """Tasks end by themselves."""
+
+
+class RayEngineHost:
+    """One engine actor as its runner's pool sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+        self._window = 1
+
+    @property
+    def window(self) -> int:
+        return self._window
+
+    async def start(self) -> None:
+        """Wait until the actor answers. Ray restarts it, elsewhere if its node is gone, so "died" is not final."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            try:
+                self._window = await self._actor.start.remote()
+                return
+            except RayTaskError as exc:
+                raise cause(exc) from exc
+            except RayError as exc:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise EngineFailure(f"an engine did not come back within {PATIENCE_S:g} s: {exc}") from exc
+                await asyncio.sleep(PROBE_SECONDS)
+
+    async def recognize(self, page: HeldImage[ImageRef], request: Request) -> Recognition:
+        """Two calls: Ray keeps what a call was given until the call returns, and the first one returns when the engine
+        has read the pixels."""
+        try:
+            ticket = await self._actor.begin.remote([await page.get()], request)
+            page.let_go()
+            answer, self._window = await self._actor.finish.remote(ticket)
+        except RayActorError as exc:
+            raise EngineDead(str(exc).splitlines()[0]) from exc
+        except RayError as exc:
+            if not is_loss(exc):
+                raise cause(exc) from exc
+            raise ImageLost(str(exc)) from exc  # the node that made the image, or held it, is gone
+        if isinstance(answer, Failure):
+            raise PageRejected(answer.kind, answer.message)
+        recognition: Recognition = answer
+        return recognition
+
+    async def stop(self) -> None:
+        """End the actor's process; Ray starts another one in its place."""
+        ray.kill(self._actor, no_restart=False)
