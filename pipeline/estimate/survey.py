@@ -1,0 +1,76 @@
+"""Looks at the drawn documents: fetches and probes each, and renders a few of its pages, as a run would.
+
+Does not know what becomes of what it sees, nor how documents were drawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+from pipeline.estimate.population import Drawn, name_of
+from pipeline.estimate.sample import SampledDocument, SampledPage
+from pipeline.plan_log import CONVERTED
+from pipeline.rasterize.base import Rasterizer
+from pipeline.records import Document, DocumentRef, PageImage, PageRange, RasterizedPage
+
+_FEWEST_PAGES = 2
+_MOST_PAGES = 32
+
+
+async def survey(
+    drawn: Sequence[Drawn],
+    probe: Callable[[DocumentRef], Awaitable[Document]],
+    rasterizer: Rasterizer[PageImage],
+    mode: str,
+    num_at_once: int,
+    observe: Callable[[Document], None] = lambda document: None,
+) -> list[SampledDocument]:
+    """What was seen of each document, in the order drawn. `observe` is told each document when it is done."""
+    slots = asyncio.Semaphore(num_at_once)
+
+    async def look(one: Drawn) -> SampledDocument:
+        async with slots:
+            document = one.unit if isinstance(one.unit, Document) else await probe(one.unit)
+            pages = await _pages(document, rasterizer, mode, name_of(one.unit))
+            observe(document)
+            return SampledDocument(one.stratum, document.num_pages if pages else 0, pages)
+
+    async with asyncio.TaskGroup() as group:
+        looks = [group.create_task(look(one)) for one in drawn]
+    return [task.result() for task in looks]
+
+
+async def _pages(
+    document: Document, rasterizer: Rasterizer[PageImage], mode: str, name: str
+) -> tuple[SampledPage, ...]:
+    if document.status not in CONVERTED or not document.num_pages:
+        return ()
+    whole = PageRange(
+        uri=document.uri,
+        etag=document.etag,
+        size_bytes=document.size_bytes,
+        doc_id=document.doc_id,
+        media_type=document.media_type,
+        num_pages=document.num_pages,
+        start=0,
+        stop=document.num_pages,
+    )
+    indices = _chosen(document.num_pages, name)
+    return tuple([_seen(page) async for page in rasterizer.rasterize(whole, indices, mode)])
+
+
+def _chosen(num_pages: int, name: str) -> list[int]:
+    """Pages to look at, as many as the root of their number: neighbours are alike, and a long document matters more.
+    The same ones for the same name."""
+    number = min(num_pages, _MOST_PAGES, max(_FEWEST_PAGES, math.isqrt(num_pages)))
+    return sorted(random.Random(name.encode("utf-8", "surrogatepass")).sample(range(num_pages), number))
+
+
+def _seen(page: RasterizedPage[PageImage]) -> SampledPage:
+    if page.image is None:
+        return SampledPage(page.facts)
+    sides = tuple(max(view.shape[:2]) for view in page.image.views)
+    return SampledPage(page.facts, page.image.num_image_tokens, sides)

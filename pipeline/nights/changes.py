@@ -1,0 +1,133 @@
+"""The next night, from the last one, a listing, and what the listed objects hold.
+
+An object that is listed and whose bytes could not be had keeps the row that it had, if any: it is neither new nor
+changed nor gone. Gone is what a whole listing does not show, unless it lies in a folder that could not be looked into.
+Memory: about 500 bytes a live object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.nights.log import Night
+from pipeline.records import DocumentRef, DocumentStatus
+from pipeline.schema import NIGHTS
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an object holds, and where the results of these bytes are; columns of the table `nights`."""
+
+    doc_id: str
+    status: str
+    detail: str
+    num_pages: int
+    num_failed: int
+    name: str
+    documents_file: str
+    pages_files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the last night says of a live object, as far as comparing needs it."""
+
+    etag: str
+    doc_id: str
+    status: str
+
+
+def known_objects(night: Night) -> dict[str, Known]:
+    """The live objects by URI."""
+    live = night.live
+    columns = [live[name].to_pylist() for name in ("uri", "etag", "doc_id", "status")]
+    return {uri: Known(etag, doc_id, status) for uri, etag, doc_id, status in zip(*columns, strict=True)}
+
+
+def unknown_refs(
+    known: Mapping[str, Known], listing: Mapping[str, DocumentRef], retry: Collection[DocumentStatus]
+) -> Iterator[DocumentRef]:
+    """The listed objects that are new or have another etag, or whose status is worth another look."""
+    for ref in listing.values():
+        before = known.get(ref.uri)
+        if before is None or before.etag != ref.etag or before.status in retry:
+            yield ref
+
+
+def gone_objects(known: Mapping[str, Known], listing: Mapping[str, DocumentRef]) -> set[str]:
+    """URIs of what was live and is not listed. `listing`: a whole one, by URI."""
+    closed_folders = tuple(f"{ref.uri}/" for ref in listing.values() if not ref.etag)
+    return {uri for uri in known.keys() - listing.keys() if not uri.startswith(closed_folders)}
+
+
+def next_night(
+    night: Night,
+    known: Mapping[str, Known],
+    listing: Mapping[str, DocumentRef],
+    found: Mapping[str, Content],
+) -> Night | None:
+    """The state after this night, or None if nothing has changed.
+
+    `known` are the objects of `night`; `listing` is a whole one, by URI; `found` is what the `unknown_refs` hold, by
+    URI, without those whose bytes could not be had.
+    """
+    number, gone = night.number + 1, gone_objects(known, listing)
+    news = [{**row, "night": number} for row in _news(known, listing, found, gone)]
+    if not news and not gone:
+        return None
+    changed = {row["uri"] for row in news}
+    live = night.live
+    uris = live["uri"].to_pylist()
+    is_kept = pa.array([uri not in gone and uri not in changed for uri in uris], pa.bool_())
+    is_gone = pa.array([uri in gone for uri in uris], pa.bool_())
+    tables = [
+        _filled(live.filter(is_kept), change="", renamed_from=""),
+        pa.Table.from_pylist(news, schema=NIGHTS),
+        _filled(live.filter(is_gone), change="deleted", renamed_from="", night=number),
+    ]
+    return Night(number, pa.concat_tables(tables))
+
+
+def _news(
+    known: Mapping[str, Known],
+    listing: Mapping[str, DocumentRef],
+    found: Mapping[str, Content],
+    gone: Collection[str],
+) -> Iterator[dict[str, Any]]:
+    """The rows of live objects that are not as they were."""
+    homeless: dict[str, list[str]] = {}  # URIs that are gone, by what they held
+    for uri in sorted(gone, reverse=True):
+        if known[uri].doc_id:
+            homeless.setdefault(known[uri].doc_id, []).append(uri)
+    for uri in sorted(found):
+        ref, content = listing[uri], found[uri]
+        change, renamed_from = _change(known.get(uri), ref, content), ""
+        if change == "added" and homeless.get(content.doc_id):
+            change, renamed_from = "renamed", homeless[content.doc_id].pop()
+        if change:
+            row = {"uri": uri, "etag": ref.etag, "size_bytes": ref.size_bytes, **asdict(content)}
+            yield {**row, "change": change, "renamed_from": renamed_from}
+
+
+def _change(before: Known | None, ref: DocumentRef, content: Content) -> str:
+    """What happened to an object; empty if nothing did."""
+    if before is None:
+        return "added"
+    is_touched = ref.etag != before.etag
+    if content.doc_id != before.doc_id or (is_touched and not content.doc_id):
+        return "edited"
+    if content.status != before.status:
+        return "opened"
+    return "touched" if is_touched else ""
+
+
+def _filled(table: pa.Table, **values: object) -> pa.Table:
+    """The table with these columns set to one value each."""
+    for name, value in values.items():
+        field, index = NIGHTS.field(name), NIGHTS.get_field_index(name)
+        table = table.set_column(index, field, pa.repeat(pa.scalar(value, field.type), table.num_rows))
+    return table

@@ -1,0 +1,141 @@
+"""What changed objects hold, and how their pages ended: from the plan and the pages of a finished run.
+
+A file with the bytes of another one has its results: the plan calls it a duplicate, and content is found by its sha256.
+Content may be planned more than once, where its bytes were gone when they were to be read (`Account.lost`); the last
+time counts. Memory: what is looked up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.finish import documents_name
+from pipeline.nights.changes import Content
+from pipeline.plan_log import CONVERTED, Planned, read_part
+from pipeline.records import DocumentRef, DocumentStatus
+from pipeline.storage import Folder
+from pipeline.tables import read_rows
+from pipeline.write import documents_key, pages_key
+
+_COLUMNS = ["doc_id", "outcome", "failure", "num_output_tokens"]
+_NUM_READERS = 8
+
+
+@dataclass(slots=True)
+class PageCounts:
+    """How the pages of some content ended. `failures`: failed pages, by kind."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    num_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`contents` and `unreadable` (the reason) are by URI, `pages` by doc_id. `lost`: URIs of which the bytes were
+    planned and then gone or others; they are among the unreadable, and may be planned again."""
+
+    contents: Mapping[str, Content]
+    unreadable: Mapping[str, str]
+    lost: Sequence[str]
+    pages: Mapping[str, PageCounts]
+
+
+def look_up(
+    folder: Folder, parts: Sequence[str], refs: Iterable[DocumentRef], lost: Collection[tuple[str, str]]
+) -> Found:
+    """What these objects hold. `parts`: keys of the parts of the plan that have them, each wholly converted; `lost`:
+    `Account.lost`."""
+    by_uri = _planned_objects(folder, parts, {(ref.uri, ref.etag) for ref in refs})
+    by_content = _planned_contents(folder, parts, {planned.document.doc_id for _, planned in by_uri.values()})
+    unreadable: dict[str, str] = {}
+    lost_uris: list[str] = []
+    sources: dict[str, tuple[str, Planned]] = {}
+    for uri, (part, planned) in by_uri.items():
+        document = planned.document
+        if document.status in (*CONVERTED, DocumentStatus.DUPLICATE) and document.num_pages:
+            part, planned = by_content[document.doc_id]
+        if document.status is DocumentStatus.UNREADABLE:
+            unreadable[uri] = document.detail
+        elif any((shard_id, document.doc_id) in lost for shard_id, _, _ in planned.ranges):
+            unreadable[uri] = "its bytes went or changed while they were being read"
+            lost_uris.append(uri)
+        else:
+            sources[uri] = (part, planned)
+    pages = _count_pages(folder, [planned for _, planned in sources.values()])
+    contents = {uri: _content(part, planned, pages) for uri, (part, planned) in sources.items()}
+    return Found(contents, unreadable, lost_uris, pages)
+
+
+def _planned_objects(
+    folder: Folder, parts: Sequence[str], wanted: Collection[tuple[str, str]]
+) -> dict[str, tuple[str, Planned]]:
+    """What the plan says last of each object, with the part that says it, by URI."""
+    if not wanted:
+        return {}
+    return {
+        planned.document.uri: (part, planned)
+        for part, planned in _plan(folder, parts)
+        if (planned.document.uri, planned.document.etag) in wanted
+    }
+
+
+def _planned_contents(
+    folder: Folder, parts: Sequence[str], wanted: Collection[str]
+) -> dict[str, tuple[str, Planned]]:
+    """The documents whose pages were planned last, by doc_id."""
+    if not wanted:
+        return {}
+    return {
+        planned.document.doc_id: (part, planned)
+        for part, planned in _plan(folder, parts)
+        if planned.ranges and planned.document.doc_id in wanted
+    }
+
+
+def _plan(folder: Folder, parts: Sequence[str]) -> Iterator[tuple[str, Planned]]:
+    return ((part, planned) for part in parts for planned in read_part(folder, part))
+
+
+def _count_pages(folder: Folder, contents: Iterable[Planned]) -> dict[str, PageCounts]:
+    """By doc_id. Reads each file once, a few columns of it."""
+    documents: dict[str, set[str]] = {}
+    for planned in contents:
+        for shard_id, _, _ in planned.ranges:
+            documents.setdefault(shard_id, set()).add(planned.document.doc_id)
+
+    def read(shard_id: str) -> list[dict[str, Any]]:
+        return read_rows(folder, pages_key(shard_id), _COLUMNS)
+
+    counts: dict[str, PageCounts] = {}
+    with ThreadPoolExecutor(_NUM_READERS) as readers:
+        for shard_id, rows in zip(documents, readers.map(read, documents), strict=True):
+            for row in rows:
+                if row["doc_id"] in documents[shard_id]:
+                    _count(row, counts.setdefault(row["doc_id"], PageCounts()))
+    return counts
+
+
+def _count(row: Mapping[str, Any], counts: PageCounts) -> None:
+    counts.outcomes[row["outcome"]] += 1
+    counts.num_tokens += row["num_output_tokens"]
+    if row["failure"]:
+        counts.failures[row["failure"]["kind"]] += 1
+
+
+def _content(part: str, planned: Planned, pages: Mapping[str, PageCounts]) -> Content:
+    document = planned.document
+    return Content(
+        doc_id=document.doc_id,
+        status=document.status.value,
+        detail=document.detail,
+        num_pages=document.num_pages,
+        num_failed=pages[document.doc_id].outcomes["failed"] if planned.ranges else 0,
+        name=document.output_name,
+        documents_file=documents_key(documents_name(part, planned)),
+        pages_files=tuple(pages_key(shard_id) for shard_id, _, _ in planned.ranges),
+    )
