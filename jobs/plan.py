@@ -1,0 +1,194 @@
+"""`quire plan`: what is there, what it will take. Needs CPUs only, costs no GPU."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.estimate import describe_estimate, make_estimate
+from jobs.options import cost_options, read_passwords, settings_from, settings_options, sources_and_output
+from jobs.pace import CORE_SECONDS_PER_PAGE
+from pipeline.config import Settings, fingerprint
+from pipeline.discover import discover, read_manifest
+from pipeline.engines.choose import ladder, pinned
+from pipeline.errors import ConfigError
+from pipeline.estimate.record import to_json
+from pipeline.local_flow import open_cache
+from pipeline.modes import layout
+from pipeline.plan import plan
+from pipeline.plan_log import part_keys, read_part, shards_of
+from pipeline.probe import Prober
+from pipeline.progress import Progress
+from pipeline.rasterize.sandbox import Sandbox
+from pipeline.records import DocumentRef, DocumentStatus
+from pipeline.run_folder import claim
+from pipeline.storage import Folder, open_folder
+from pipeline.write import committed_shards
+
+_A4_PT = (595, 842)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a run reads and where it writes."""
+
+    sources: tuple[str, ...]
+    manifests: tuple[str, ...]
+    output: str
+    passwords: tuple[str, ...] = ()
+    listing: tuple[DocumentRef, ...] | None = None  # where the sources were listed already
+    lost: frozenset[tuple[str, str]] = frozenset()  # to be planned again; see `PlanIndex`
+
+    def insist(self) -> None:
+        if not self.sources and not self.manifests:
+            raise ConfigError("nothing to read: name a bucket, folder, glob or file, or give --manifest FILE")
+
+    def refs(self, settings: Settings) -> Iterator[DocumentRef]:
+        """All objects of the sources, then of the manifests. The output folder is never an input."""
+        if self.listing is not None:
+            yield from self.listing
+            return
+        if self.sources:
+            yield from discover(self.sources, settings.storage, exclude=[self.output])
+        for manifest in self.manifests:
+            yield from read_manifest(manifest, settings.storage)
+
+
+def check_modes(modes: Sequence[str]) -> None:
+    """Refuse modes that do not exist before anything is fetched."""
+    for mode in modes:
+        layout(mode, *_A4_PT)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTotals:
+    """A plan in numbers. `documents`, by status; `pages`, those of converted documents; `parts`, the keys of the
+    parts that are counted: another run may add to the plan at any time."""
+
+    parts: tuple[str, ...]
+    documents: Counter[str]
+    num_pages: int
+    num_bytes: int
+    num_shards: int
+
+
+@click.command("plan", short_help="List and probe documents; say what a run will take.")
+@sources_and_output
+@settings_options
+@cost_options
+@click.option(
+    "--estimate",
+    is_flag=True,
+    help="Do not plan: list everything, look at a sample of the documents, and say with intervals what a run will take "
+    "and cost. Kept in the output folder for `quire convert` to compare with.",
+)
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Documents to look at for an estimate.")
+@click.option(
+    "--pages-per-gpu-day",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="What a GPU (a core) was measured to read, in place of what is reckoned.",
+)
+@click.option(
+    "--engines", type=click.IntRange(min=1), metavar="N", help="How many will work, for the finish time."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the estimate as one JSON object.")
+def plan_command(
+    sources: tuple[str, ...],
+    manifest: tuple[str, ...],
+    output: str,
+    passwords: Path | None,
+    estimate: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """List and probe the documents of SOURCES and write the plan to --output.
+
+    SOURCES are s3:// prefixes or objects, local folders or files, or globs like 'docs/**/*.pdf' (quoted).
+    Planning again looks only at what is new or has changed.
+    """
+    settings = pinned(settings_from(**options))
+    inputs = Inputs(sources, manifest, output, read_passwords(passwords))
+    if estimate:
+        inputs.insist()
+        check_modes([request.mode for request in ladder(settings)])
+        folder = open_folder(output, settings.storage)
+        made = asyncio.run(make_estimate(folder, inputs.refs(settings), settings, inputs.passwords))
+        click.echo(to_json(made) if as_json else describe_estimate(made))
+        return
+    if as_json:
+        raise click.UsageError("--json goes with --estimate")
+    totals = asyncio.run(make_plan(inputs, settings))
+    click.echo(describe(totals, settings))
+    click.echo(f"The plan is in {output}/plan. Next: quire convert with the same arguments.")
+
+
+async def make_plan(inputs: Inputs, settings: Settings) -> PlanTotals:
+    """Bring the plan in the output folder up to date; returns the totals of all of it."""
+    inputs.insist()
+    check_modes([request.mode for request in ladder(settings)])
+    folder = open_folder(inputs.output, settings.storage)
+    await asyncio.to_thread(claim, folder, settings)
+    sandbox = Sandbox(settings.render, inputs.passwords)
+    cache = open_cache(settings.flow, settings.storage)
+    prober = Prober(cache, sandbox, settings.plan.max_document_mb << 20, settings.plan.max_document_pages)
+    counts: Counter[str] = Counter()
+    with Progress("planning", None) as progress:
+
+        async def probe(ref: DocumentRef) -> Any:
+            document = await prober.probe(ref)
+            counts[document.status.value] += 1
+            progress.show(counts)
+            return document
+
+        try:
+            refs, retry = inputs.refs(settings), [DocumentStatus.UNREADABLE]
+            if inputs.passwords:
+                retry.append(DocumentStatus.ENCRYPTED)
+            async for _ in plan(folder, refs, probe, settings.plan, fingerprint(settings), retry, inputs.lost):
+                pass
+        finally:
+            await sandbox.close()
+    return await asyncio.to_thread(plan_totals, folder)
+
+
+def plan_totals(folder: Folder) -> PlanTotals:
+    documents: Counter[str] = Counter()
+    num_pages = num_bytes = num_shards = 0
+    parts = tuple(part_keys(folder))
+    for key in parts:
+        part = read_part(folder, key)
+        documents.update(planned.document.status.value for planned in part)
+        num_pages += sum(stop - start for planned in part for _, start, stop in planned.ranges)
+        num_bytes += sum(planned.document.size_bytes for planned in part)
+        num_shards += len({shard_id for planned in part for shard_id, _, _ in planned.ranges})
+    return PlanTotals(parts, documents, num_pages, num_bytes, num_shards)
+
+
+def describe(totals: PlanTotals, settings: Settings) -> str:
+    """The totals in words, with what converting will take where a figure for the engine is known."""
+    by_status = ", ".join(f"{number} {status}" for status, number in totals.documents.most_common())
+    lines = [
+        f"{totals.documents.total()} documents ({by_status or 'none'}), {totals.num_bytes / 1e6:,.1f} MB",
+        f"{totals.num_pages} pages in {totals.num_shards} shards",
+    ]
+    seconds = CORE_SECONDS_PER_PAGE.get(settings.engine.name)
+    if seconds:
+        core_hours = totals.num_pages * seconds / 3600
+        lines.append(
+            f"about {core_hours:,.2f} core-hours with {settings.engine.name} ({seconds:g} core-seconds a page)"
+        )
+    return "\n".join(lines)
+
+
+def num_committed_pages(folder: Folder, parts: Sequence[str]) -> int:
+    """Pages of the shards of these parts of the plan that are written."""
+    done = committed_shards(folder)
+    shards = (shard for key in parts for shard in shards_of(read_part(folder, key)))
+    return sum(shard.num_pages for shard in shards if shard.shard_id in done)

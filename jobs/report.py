@@ -1,0 +1,95 @@
+"""`quire report`: a run on one self-contained HTML page, from its files and its source documents."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobs.options import read_passwords, settings_from, storage_options
+from jobs.status import describe_account
+from pipeline.config import Settings
+from pipeline.errors import MissingDependency
+from pipeline.progress import Progress
+from pipeline.run_folder import read
+from pipeline.storage import open_folder
+
+if TYPE_CHECKING:  # matplotlib and jinja2 are an optional extra
+    from pipeline.report.excerpts import Key
+    from pipeline.report.notable import NotablePage
+    from pipeline.report.thumbnails import Thumbnail
+
+KEY = "report/index.html"
+_THUMBNAIL_TIMEOUT_S = 10.0
+
+
+@click.command("report", short_help="Show a run on one HTML page.")
+@click.argument("output")
+@click.option(
+    "--thumbnails/--no-thumbnails",
+    default=True,
+    help="Render the pages shown from the source documents, which are fetched for it.  [default: yes]",
+)
+@click.option(
+    "--passwords",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A file with one password a line, for thumbnails of encrypted documents. Never stored.",
+)
+@storage_options
+def report_command(output: str, thumbnails: bool, passwords: Path | None, **options: Any) -> None:
+    """Write report/index.html into OUTPUT: what became of the documents, throughput, attempts, tokens, failures, the
+    slowest and the worst pages, and the settings.
+
+    The page loads nothing and runs no script. A run that is not finished is reported as far as it is.
+    """
+    uri = write_report(output, settings_from(**options), read_passwords(passwords), thumbnails)
+    click.echo(f"Report: {uri}")
+
+
+def write_report(output: str, settings: Settings, passwords: tuple[str, ...], with_thumbnails: bool) -> str:
+    """Returns the page's URI."""
+    try:
+        from pipeline.report import page
+        from pipeline.report.excerpts import read_excerpts
+        from pipeline.report.survey import survey
+    except ImportError as exc:
+        raise MissingDependency("quire report needs jinja2 and matplotlib: pip install 'quire[report]'") from exc
+    folder = open_folder(output, settings.storage)
+    described = read(folder)
+    found = survey(folder)
+    click.echo(describe_account(found.account))
+    shown = [*found.worst.pages(), *found.slowest.pages()]
+    report = page.Report(
+        uri=folder.uri,
+        made_at=datetime.now(UTC),
+        survey=found,
+        described=described,
+        excerpts=read_excerpts(folder, shown),
+        thumbnails=_thumbnails(shown, _as_converted(settings, described), passwords) if with_thumbnails else {},
+    )
+    folder.put(KEY, page.to_html(report).encode())
+    return f"{folder.uri.removesuffix('/')}/{KEY}"
+
+
+def _as_converted(settings: Settings, described: Mapping[str, Any]) -> Settings:
+    """With the renderer that the run had, and little patience."""
+    renderer = described["settings"].get("render.renderer", settings.render.renderer)
+    return replace(
+        settings, render=replace(settings.render, renderer=renderer, page_timeout_s=_THUMBNAIL_TIMEOUT_S)
+    )
+
+
+def _thumbnails(
+    pages: list[NotablePage], settings: Settings, passwords: tuple[str, ...]
+) -> Mapping[Key, Thumbnail]:
+    from pipeline.report.thumbnails import render_thumbnails
+
+    with Progress("thumbnails", len({page.key for page in pages})) as progress:
+        return asyncio.run(
+            render_thumbnails(pages, settings, passwords, lambda num_done: progress.show({"rendered": num_done}))
+        )

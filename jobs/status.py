@@ -1,0 +1,79 @@
+"""`quire status`: progress, outcomes and failures of a run, from its files alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from jobs.options import settings_from, storage_options
+from pipeline.account import Account, take_account
+from pipeline.run_folder import read
+from pipeline.storage import open_folder
+
+EXIT_FAILED_PAGES = 3
+EXIT_SUMS_DISAGREE = 4
+
+
+@click.command("status", short_help="Show the progress, outcomes and failures of a run.")
+@click.argument("output")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of words.")
+@storage_options
+@click.pass_context
+def status_command(context: click.Context, /, output: str, as_json: bool, **options: Any) -> None:
+    """Show how far the run in OUTPUT is, how pages ended, and failures by kind.
+
+    Exits with 0 if all is done and read, 3 if pages or documents failed, 4 if the sums do not agree, and 5 if
+    shards are left to do.
+    """
+    folder = open_folder(output, settings_from(**options).storage)
+    described = read(folder)
+    account = take_account(folder)
+    if as_json:
+        click.echo(json.dumps({**_as_json(account), "fingerprint": described["fingerprint"]}, indent=2))
+    else:
+        click.echo(f"{output}: settings {described['fingerprint']}, Quire {described['quire_version']}")
+        click.echo(describe_account(account))
+    context.exit(_exit_code(account))
+
+
+def describe_account(account: Account) -> str:
+    """The books in words."""
+    lines = [
+        "documents  " + _counts(account.documents),
+        f"shards     {account.num_shards_done} of {account.num_shards} done",
+        f"pages      {account.pages.total()} of {account.num_pages} accounted for: " + _counts(account.pages),
+    ]
+    if account.failures:
+        lines.append("failures   " + _counts(account.failures))
+    unread = list(account.unread.items())
+    lines += [f"  {status:<12}{uri}  {detail}" for uri, (status, detail) in unread[:20]]
+    if len(unread) > 20:
+        lines.append(f"  … and {len(unread) - 20} more; see the table plan, column status")
+    lines += [f"WRONG      {problem}" for problem in account.problems[:20]]
+    return "\n".join(lines)
+
+
+def _counts(counts: Any) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "none"
+
+
+def _as_json(account: Account) -> dict[str, Any]:
+    return {
+        "documents": dict(account.documents),
+        "pages": dict(account.pages),
+        "failures": dict(account.failures),
+        "num_pages": account.num_pages,
+        "num_shards": account.num_shards,
+        "num_shards_done": account.num_shards_done,
+        "problems": account.problems,
+    }
+
+
+def _exit_code(account: Account) -> int:
+    if account.problems:
+        return EXIT_SUMS_DISAGREE
+    if not account.is_complete:
+        return 5
+    return EXIT_FAILED_PAGES if account.pages["failed"] or account.unread else 0

@@ -1,0 +1,87 @@
+"""What `quire submit` refuses before anything is sent: what the command would refuse itself, but an hour and a cluster
+later.
+
+As far as it can be known here: the engine's packages are the cluster's, and so is the hub that a model's revision is
+asked of. Knows nothing of Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.options import settings_from_parameters
+from jobs.plan import Inputs, check_modes
+from pipeline.config import Settings
+from pipeline.discover import discover
+from pipeline.engines.choose import ladder, refuse_contradictions
+from pipeline.errors import ConfigError, NotFound, StorageError
+from pipeline.run_folder import refuse_other_settings
+from pipeline.storage import open_folder
+from pipeline.storage.uris import is_s3_uri
+
+
+def check(parsed: click.Context) -> Settings:
+    """Raise what the command would raise at once, `QuireError`; returns its settings."""
+    parameters = parsed.params
+    settings = settings_from_parameters(parameters)
+    if parameters.get("ray") is not None:
+        raise ConfigError("a job runs on the cluster that it is submitted to: say --address, and leave --ray out")
+    Inputs(parameters["sources"], parameters["manifest"], parameters["output"]).insist()
+    check_modes([request.mode for request in ladder(settings)])
+    refuse_contradictions(settings)
+    for uri in _uris(parameters):
+        _refuse_local(uri, settings.ray.shared_folders)
+    _look_at_storage(parameters, settings)
+    return settings
+
+
+def _uris(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """What the cluster's nodes will read and write by name. Manifests of this machine go along, their lines do not."""
+    yield parameters["output"]
+    yield from (source for source in parameters["sources"] if not source.startswith("@"))
+    listed = [source[1:] for source in parameters["sources"] if source.startswith("@")]
+    for manifest in [*parameters["manifest"], *listed]:
+        if not is_s3_uri(manifest):
+            yield from _lines(Path(manifest))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+            yield from (line.rstrip("\r\n") for line in lines if line.strip() and not line.startswith("#"))
+    except OSError as exc:
+        raise ConfigError(f"cannot read the manifest {path}: {exc.strerror}") from exc
+
+
+def _refuse_local(uri: str, has_shared_folders: bool) -> None:
+    if is_s3_uri(uri):
+        return
+    if not has_shared_folders:
+        raise ConfigError(
+            f"{uri} is on this machine, and the job runs on others: use s3://…, or, if all of them see the same "
+            "folders, say --set ray.shared_folders=true"
+        )
+    if not Path(uri).is_absolute():
+        raise ConfigError(f"{uri}: the job has another working directory; write the path in full")
+
+
+def _look_at_storage(parameters: Mapping[str, Any], settings: Settings) -> None:
+    """Whether there is something to read, and whether the output takes these settings. What may not be seen from here,
+    the cluster may see."""
+    storage = replace(settings.storage, max_retries=2, retry_timeout_s=20.0)  # need not outlast a storm
+    try:
+        output = open_folder(parameters["output"], storage)
+        next(output.list("quire.json"), None)  # its bucket must exist
+        refuse_other_settings(output, settings)
+        for source in parameters["sources"]:
+            if not source.startswith("@"):
+                next(discover([source], storage))
+    except NotFound:
+        raise
+    except StorageError as exc:
+        click.echo(f"not checked from here, the cluster will: {exc}", err=True)

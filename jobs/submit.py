@@ -1,0 +1,160 @@
+"""`quire submit`: the same command, on a Ray cluster, by its Jobs API.
+
+Decides what a job is called and which variables it gets. What is refused beforehand is in `submission_checks.py`, what
+goes along in `packing.py`; it knows Ray only through `pipeline/ray_jobs.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import shlex
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.cluster_jobs import address_option, follow, open_job_server
+from jobs.convert import convert_command
+from jobs.nightly import nightly_command
+from jobs.packing import CREDENTIALS_FILE, command_line, pack_code, pack_credentials, pack_files
+from jobs.plan import plan_command
+from jobs.submission_checks import check
+from pipeline.config import Settings, environment, fingerprint
+from pipeline.errors import ConfigError, QuireError
+
+if TYPE_CHECKING:
+    from pipeline.ray_jobs import JobServer
+
+_COMMANDS = {str(command.name): command for command in (convert_command, nightly_command, plan_command)}
+_PASSED_ON = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_SECRET = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIAL|KEY", re.IGNORECASE)
+
+
+@click.command(
+    "submit",
+    short_help="Run a command on a Ray cluster, and watch it.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@address_option
+@click.option("--id", "job_id", help="The job's name. [default: from the command, the output and the settings]")
+@click.option(
+    "--follow/--detach", "is_followed", default=True, help="Stay and show the log, or leave. [default: --follow]"
+)
+@click.option(
+    "--code/--no-code",
+    "with_code",
+    default=True,
+    help="Send the code that is installed here, so that it is what runs, or run what the nodes have. [default: --code]",
+)
+@click.option(
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Set a variable in all processes of the job; without a value, as it is here. Everybody who may look at the "
+    "cluster sees it. Repeatable.",
+)
+@click.option(
+    "--pass-credentials",
+    is_flag=True,
+    help="Send the AWS credentials of this machine along, for a cluster whose nodes have no role of their own. Whoever "
+    "may run jobs there can read them, and they are not renewed.",
+)
+@click.argument("command", type=click.Choice(list(_COMMANDS)))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def submit_command(
+    context: click.Context,
+    /,
+    address: str,
+    job_id: str | None,
+    is_followed: bool,
+    with_code: bool,
+    variables: tuple[str, ...],
+    pass_credentials: bool,
+    command: str,
+    arguments: tuple[str, ...],
+) -> None:
+    """Run `quire COMMAND ARGUMENTS` on a Ray cluster. Sources and output are s3:// URIs.
+
+    \b
+        quire submit --address http://head:8265 convert s3://corpus/scans --output s3://results/run1 --engine vllm
+
+    Files that the command line names (--config, --passwords, a manifest) go along. The job goes on when this
+    terminal goes; `quire jobs` lists, shows, follows and stops. Exits as the command did, with 130 if it was stopped.
+    """
+    parsed = _COMMANDS[command].make_context(command, list(arguments), parent=context.parent)
+    settings = check(parsed)
+    passed_on = _environment(variables)
+    output = parsed.params["output"]
+    server = open_job_server(address)
+    job_id = job_id or _next_name(server, _name(command, output, settings))
+    with tempfile.TemporaryDirectory(prefix="quire-job-") as name:
+        folder = Path(name)
+        words = _pack(folder, parsed, with_code)
+        if pass_credentials:
+            pack_credentials(folder)
+            passed_on["AWS_SHARED_CREDENTIALS_FILE"] = CREDENTIALS_FILE
+        if not server.submit(job_id, shlex.join(words), folder, passed_on, {"quire_output": output}):
+            raise _taken(job_id)
+    click.echo(f"submitted as {job_id}", err=True)
+    if is_followed:
+        context.exit(asyncio.run(follow(server, job_id)))
+    click.echo(f"Watch it: quire jobs logs --follow {job_id}   Stop it: quire jobs stop {job_id}", err=True)
+
+
+def _environment(variables: tuple[str, ...]) -> dict[str, str]:
+    """What `--env` says, and where AWS is."""
+    found = {name: value for name in _PASSED_ON if (value := environment(name))}
+    for variable in variables:
+        name, equals, value = variable.partition("=")
+        if _SECRET.search(name):
+            raise ConfigError(
+                f"--env {name}: everybody who may look at the cluster would see it; set it on the nodes instead, or "
+                "use --pass-credentials for AWS"
+            )
+        if not equals and (value := environment(name)) == "":
+            raise ConfigError(f"--env {name}: there is no such variable here")
+        found[name] = value
+    return found
+
+
+def _name(command: str, output: str, settings: Settings) -> str:
+    """The same for the same work."""
+    digest = hashlib.sha256(f"{output.rstrip('/')} {fingerprint(settings)}".encode()).hexdigest()
+    return f"quire-{command}-{digest[:8]}"
+
+
+def _next_name(server: JobServer, name: str) -> str:
+    """The name with a number that no job has had. Raises `QuireError` while one of them works. Of two who ask at the
+    same time both hear the same, and the cluster takes the first."""
+    earlier = [job for job in server.jobs() if is_same_work(job.job_id, name)]
+    for job in earlier:
+        if not job.has_ended:
+            raise _taken(job.job_id)
+    return f"{name}-{len(earlier) + 1}"
+
+
+def is_same_work(job_id: str, name: str) -> bool:
+    """Whether the id is the name and a number."""
+    return re.fullmatch(rf"{re.escape(name)}-\d+", job_id) is not None
+
+
+def _taken(job_id: str) -> QuireError:
+    return QuireError(
+        f"the job {job_id} is there already: follow it with `quire jobs logs --follow {job_id}`, stop it with "
+        f"`quire jobs stop {job_id}`, or give another --id"
+    )
+
+
+def _pack(folder: Path, parsed: click.Context, with_code: bool) -> list[str]:
+    """Fill the folder; returns the command for the cluster."""
+    if with_code:
+        pack_code(folder)
+    verbose = int(parsed.find_root().params.get("verbose", 0))
+    on_ray = ["--ray", "auto"] if "ray" in parsed.params else []
+    words = [*["-v"] * verbose, str(parsed.command.name), *on_ray]
+    return ["python", "-m", "jobs.cli", *words, *command_line(parsed, pack_files(folder, parsed))]
