@@ -1,0 +1,119 @@
+"""Fixtures: object stores to test against.
+
+    s3             a new bucket in moto, or, as a second, slow case, in a real store (radosgw)
+    moto_bucket    only moto
+    rados_bucket   only radosgw (slow)
+    shared_gateway radosgw itself (slow); who kills it starts it again
+    folder         an empty folder: local, in moto, in radosgw (slow)
+
+and models: `small_checkpoint` is a small random DeepSeek-OCR, made once.
+
+The AWS variables point at the server; no other credentials are in reach.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import StorageSettings
+from pipeline.storage import Folder, open_folder
+from tests.rigs.endpoint import Endpoint
+from tests.rigs.moto_server import moto_server
+from tests.rigs.radosgw import RadosGateway, missing_programs, radosgw
+
+
+@dataclass(frozen=True, slots=True)
+class TestBucket:
+    """A bucket with nothing in it. `client` is plain boto3, to act behind the back of the code under test."""
+
+    __test__ = False
+    name: str
+    endpoint: Endpoint
+    settings: StorageSettings
+    client: Any
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.name}"
+
+    def folder(self, name: str = "") -> Folder:
+        return open_folder(f"{self.uri}/{name}", self.settings)
+
+    def through(self, url: str) -> StorageSettings:
+        """Settings that reach the bucket by way of a proxy."""
+        return replace(self.settings, endpoint_url=url)
+
+    def put(self, key: str, data: bytes = b"x") -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=data)
+
+
+def keys_of(folder: Folder, prefix: str = "") -> list[str]:
+    return [info.key for info in folder.list(prefix)]
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint() -> Iterator[Endpoint]:
+    with moto_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RadosGateway]:
+    missing = missing_programs()
+    if missing:
+        reason = f"no radosgw here, lacking {', '.join(missing)}: apt-get install radosgw ceph-mon ceph-osd"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with radosgw(tmp_path_factory.mktemp("rgw")) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.rigs.small_model import small_model  # imports torch
+
+    return small_model(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def moto_bucket(moto_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> TestBucket:
+    return _new_bucket(moto_endpoint, monkeypatch)
+
+
+@pytest.fixture
+def rados_bucket(shared_gateway: RadosGateway, monkeypatch: pytest.MonkeyPatch) -> TestBucket:
+    return _new_bucket(shared_gateway.endpoint, monkeypatch)
+
+
+@pytest.fixture(params=["moto_bucket", pytest.param("rados_bucket", marks=pytest.mark.slow)])
+def s3(request: pytest.FixtureRequest) -> TestBucket:
+    bucket: TestBucket = request.getfixturevalue(request.param)
+    return bucket
+
+
+@pytest.fixture(params=["local", "moto_bucket", pytest.param("rados_bucket", marks=pytest.mark.slow)])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    if request.param == "local":
+        return open_folder(str(tmp_path / "folder"), StorageSettings())
+    bucket: TestBucket = request.getfixturevalue(request.param)
+    return bucket.folder("a/folder")
+
+
+def _new_bucket(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> TestBucket:
+    """The name is new, and so are the clients: they are kept by bucket and settings."""
+    for variable in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(variable)
+    for variable, value in endpoint.environment().items():
+        monkeypatch.setenv(variable, value)
+    name = f"test-{uuid.uuid4().hex[:16]}"
+    client = endpoint.client()
+    client.create_bucket(Bucket=name)
+    return TestBucket(name, endpoint, StorageSettings(endpoint_url=endpoint.url), client)

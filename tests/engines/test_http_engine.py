@@ -1,0 +1,233 @@
+"""The HTTP engine against a server that is real but for the reading, with the faults that servers have."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.config import result_settings
+from pipeline.engines.choose import make_engine
+from pipeline.engines.http_engine import HttpEngine
+from pipeline.errors import EngineDead, EngineFailure, PageRejected
+from pipeline.records import PageImage, Request
+from pipeline.settings_file import load_settings
+from tests.rigs.chat_server import ChatServer, chat_server
+from tests.rigs.endpoint import free_port
+from tests.runs import quire, read_table, write_samples
+
+pytest.importorskip("openai", reason="the extra http is not installed")
+
+KEY = "sk-this-is-secret"
+REQUEST = Request("dpi144x28", "OCR:", 0.3, 512)
+
+
+def page(content_box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)) -> PageImage:
+    pixels = np.random.default_rng(1).integers(0, 256, (56, 84, 3)).astype(np.uint8)
+    tile = np.zeros((640, 640, 3), np.uint8)
+    return PageImage("ab" * 32, 0, "dpi144x28", 84, 56, 0, 0, 0, 144.0, "sha", (tile, pixels), content_box)
+
+
+def engine(server: ChatServer, *overrides: str) -> HttpEngine:
+    options = [
+        "engine.name=http", "engine.model=m", f"http.url={server.url}", "http.max_retries=2", "http.read_timeout_s=20",
+    ]  # fmt: skip
+    settings = load_settings(None, [*options, *overrides])
+    return HttpEngine(settings.engine, settings.http, KEY)
+
+
+async def test_what_is_sent_and_what_comes_back() -> None:
+    with chat_server() as server:
+        reader = engine(server, "engine.top_p=0.9")
+        recognition = await reader.recognize(page(), REQUEST)
+        await reader.close()
+    assert recognition.text == "# A page of (84, 56)\n\nText"
+    assert (recognition.finish_reason, recognition.num_output_tokens) == ("stop", 7)
+    assert recognition.mean_logprob == -0.5
+    (sent,) = server.requests
+    assert np.array_equal(np.asarray(server.image()), page().views[-1]), "lossless, and the last view"
+    assert sent["messages"][0]["content"][1] == {"type": "text", "text": "OCR:"}
+    assert (sent["model"], sent["temperature"], sent["top_p"], sent["max_tokens"]) == ("m", 0.3, 0.9, 512)
+    assert "vllm_xargs" not in sent and "skip_special_tokens" not in sent
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+async def test_native_models_get_their_guard_and_keep_their_tags() -> None:
+    with chat_server() as server:
+        reader = engine(server, "engine.profile=deepseek-ocr")
+        await reader.recognize(page(), Request("page150", "", 0.0, 8192))
+        await reader.close()
+    (sent,) = server.requests
+    assert sent["vllm_xargs"] == {"ngram_size": 30, "window_size": 90, "whitelist_token_ids": [128821, 128822]}
+    assert sent["skip_special_tokens"] is False
+    assert len(sent["messages"][0]["content"]) == 1, "no prompt, no text"
+
+
+async def test_padding_is_not_sent_and_jpeg_is_if_asked_for() -> None:
+    with chat_server() as server:
+        reader = engine(server, "http.image_format=jpeg")
+        await reader.recognize(page((0.0, 0.25, 0.5, 0.75)), REQUEST)
+        await reader.close()
+    assert (server.image().size, server.image().format) == ((42, 28), "JPEG")
+
+
+async def test_an_answer_that_was_cut_off_without_logprobs() -> None:
+    with chat_server("cut_off") as server:
+        reader = engine(server)
+        recognition = await reader.recognize(page(), REQUEST)
+        await reader.close()
+    assert (recognition.finish_reason, recognition.mean_logprob) == ("length", None)
+
+
+@pytest.mark.parametrize("faults", [(503, 503), ("cut", 500), (429, "cut"), (408, 409)])
+async def test_passing_faults_are_ridden_out(faults: tuple[int | str, ...]) -> None:
+    with chat_server(*faults) as server:
+        reader = engine(server)
+        assert (await reader.recognize(page(), REQUEST)).text.startswith("# A page")
+        await reader.close()
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("faults", "error", "words", "num_requests"),
+    [
+        ((400,), PageRejected, "refused: .*status 400 as told", 1),
+        ((413,), PageRejected, "status 413", 1),
+        ((422,), PageRejected, "status 422", 1),
+        (("filtered",), PageRejected, "content_filter", 1),
+        ((401,), EngineFailure, "refuses the key in OPENAI_API_KEY", 1),
+        ((404,), EngineFailure, "has no model m", 1),
+        ((503, 503, 503), EngineDead, "fails with 503", 3),
+        (("cut", "cut", "cut"), EngineDead, "no answer from http://127", 3),
+        (("garbage",), EngineDead, "no answer|no chat completion", 1),
+        (("odd",), EngineDead, "no chat completion", 1),
+    ],
+)
+async def test_whose_fault_it_is(
+    faults: tuple[int | str, ...], error: type[Exception], words: str, num_requests: int
+) -> None:
+    with chat_server(*faults) as server:
+        reader = engine(server)
+        with pytest.raises(error, match=words) as caught:
+            await reader.recognize(page(), REQUEST)
+        await reader.close()
+    assert len(server.requests) == num_requests
+    assert KEY not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+async def test_a_stall_ends_at_the_timeout() -> None:
+    with chat_server("stall") as server:
+        reader = engine(server, "http.read_timeout_s=0.2", "http.max_retries=0")
+        with pytest.raises(EngineDead, match="no answer"):
+            await reader.recognize(page(), REQUEST)
+        await reader.close()
+
+
+async def test_nobody_there() -> None:
+    reader = engine(ChatServer(url=f"http://127.0.0.1:{free_port()}/v1"), "http.max_retries=0")
+    with pytest.raises(EngineDead, match="no answer"):
+        await reader.recognize(page(), REQUEST)
+    await reader.close()
+
+
+async def test_closing_ends_what_is_in_flight() -> None:
+    with chat_server("stall") as server:
+        reader = engine(server)
+        pending = asyncio.create_task(reader.recognize(page(), REQUEST))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        await reader.close()
+        await reader.close()
+        with pytest.raises(EngineDead, match="closed"):
+            await pending
+        with pytest.raises(EngineDead, match="closed"):
+            await reader.recognize(page(), REQUEST)
+
+
+async def test_a_cancelled_page_is_cancelled_and_nothing_else() -> None:
+    with chat_server("stall") as server:
+        reader = engine(server)
+        pending = asyncio.create_task(reader.recognize(page(), REQUEST))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        pending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pending
+        assert (await reader.recognize(page(), REQUEST)).finish_reason == "stop"
+        await reader.close()
+
+
+async def test_many_at_once_are_told_apart() -> None:
+    pages = [replace(page(), views=(np.zeros((28, 28 + n, 3), np.uint8),)) for n in range(16)]
+    with chat_server(503, "", 503, "", "cut") as server:
+        reader = engine(server)
+        answers = await asyncio.gather(*(reader.recognize(each, REQUEST) for each in pages))
+        await reader.close()
+    assert [a.text.split("\n")[0] for a in answers] == [f"# A page of ({28 + n}, 28)" for n in range(16)]
+
+
+async def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+    with chat_server(503, 503, 503) as server:
+        settings = load_settings(
+            None,
+            ["engine.name=http", "engine.model=m", f"http.url={server.url}", "http.api_key_variable=MY_KEY",
+             "http.max_retries=2"],
+        )  # fmt: skip
+        reader = await make_engine(settings)
+        with pytest.raises(EngineDead, match="503"):
+            await reader.recognize(page(), REQUEST)
+        await reader.close()
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert KEY not in caplog.text
+    assert KEY not in str(settings) and KEY not in str(result_settings(settings))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("faults", "exit_code", "failures"),
+    [((503, 400), 3, ["refused"]), ((503,) * 9, 0, [])],
+    ids=["refuses a page", "is down for longer than the retries last"],
+)
+def test_a_whole_run_with_a_server_that(
+    tmp_path: Path, faults: tuple[int, ...], exit_code: int, failures: list[str]
+) -> None:
+    """Model, revision, prompt and what was read are in the tables; the key is nowhere."""
+    num_pages = sum(write_samples(tmp_path / "in", 3).values())
+    with chat_server(*faults) as server:
+        options = [
+            "engine.name=http", "engine.profile=olmocr-2", "engine.model_revision=abc", f"http.url={server.url}",
+            "http.api_key_variable=MY_KEY", "http.max_retries=1", f"flow.cache_dir={tmp_path / 'cache'}",
+        ]  # fmt: skip
+        arguments = ["convert", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+        arguments += [part for option in options for part in ("--set", option)]
+        done = quire(*arguments, MY_KEY=KEY)
+    assert done.returncode == exit_code, done.stderr
+    rows = read_table(tmp_path / "out", "pages").to_pylist()
+    assert len(rows) == num_pages
+    assert [row["failure"]["kind"] for row in rows if row["failure"]] == failures
+    read = next(row for row in rows if row["outcome"] == "ocr")
+    assert (read["engine"], read["model"], read["model_revision"]) == (
+        "http",
+        "allenai/olmOCR-2-7B-1025-FP8",
+        "abc",
+    )
+    assert read["prompt"].startswith("Attached is one page") and read["mode"] == "side1288"
+    assert max(read["width_px"], read["height_px"]) == 1288
+    assert read["markdown"].startswith(f"# A page of ({read['width_px']}, {read['height_px']})")
+    assert read["mean_logprob"] == -0.5 and read["num_output_tokens"] == 7
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert KEY.encode() not in everything and KEY not in done.stdout + done.stderr
+
+
+def test_a_model_must_be_named() -> None:
+    done = quire("convert", ".", "--output", "out", "--set", "engine.name=http")
+    assert done.returncode == 1
+    assert "engine.model=NAME" in done.stderr

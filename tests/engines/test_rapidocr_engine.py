@@ -1,0 +1,206 @@
+"""The CPU default reads real drawings; scripts that it cannot read, children that die and hang."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from pipeline.engines.rapidocr_engine import ARENA_BYTES, RapidOcrEngine
+from pipeline.errors import EngineDead, MissingDependency, PageRejected
+from pipeline.records import Request
+from tests.engines import drawing
+from tests.engines.drawing import as_page
+from tests.engines.faulty_workers import trace_of
+
+REQUEST = Request("native")
+FAULTY = "tests.engines.faulty_workers:"
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[RapidOcrEngine]:
+    pytest.importorskip("rapidocr")
+    engine = RapidOcrEngine(1)
+    yield engine
+    await engine.close()
+
+
+async def test_two_columns_are_read_one_after_the_other(engine: RapidOcrEngine) -> None:
+    result = await engine.recognize(as_page(drawing.two_columns()), REQUEST)
+    assert result.blocks is not None
+    assert result.blocks[0].label == "title"
+    assert result.blocks[0].text == "A History of the Harbour"
+    body = " ".join(block.text for block in result.blocks[1:])
+    assert body.rindex("length of its keel") < body.index("Winter storms")
+    assert "two lights were set upon it" in body
+    assert result.finish_reason == "stop"
+    assert result.mean_logprob is not None
+    assert -0.2 < result.mean_logprob <= 0
+    assert all(0 <= edge <= 1 for block in result.blocks for edge in block.box or ())
+
+
+async def test_a_table_becomes_a_table(engine: RapidOcrEngine) -> None:
+    rows = [
+        ("Item", "Count", "Price"),
+        ("Rope", "12", "3.50"),
+        ("Anchor", "", "120.00"),
+        ("Lamp", "7", "18.25"),
+    ]
+    result = await engine.recognize(as_page(drawing.table(rows)), REQUEST)
+    assert result.blocks is not None
+    [block] = [block for block in result.blocks if block.label == "table"]
+    assert block.text.splitlines() == [
+        "| Item | Count | Price |",
+        "| --- | --- | --- |",
+        "| Rope | 12 | 3.50 |",
+        "| Anchor |  | 120.00 |",
+        "| Lamp | 7 | 18.25 |",
+    ]
+
+
+async def test_bullets_that_the_recogniser_drops_make_a_list(engine: RapidOcrEngine) -> None:
+    items = ["Copper sheets for the keel", "Two hundred oak planks", "Rope and canvas"]
+    result = await engine.recognize(as_page(drawing.bulleted(items)), REQUEST)
+    assert result.blocks is not None
+    assert [(block.label, block.text.splitlines()) for block in result.blocks] == [
+        ("list", [f"- {item}" for item in items])
+    ]
+
+
+@pytest.mark.parametrize("num_quarters", [1, 2, 3])
+async def test_turned_pages_read_like_upright_ones(engine: RapidOcrEngine, num_quarters: int) -> None:
+    upright = drawing.two_columns()
+    expected = await engine.recognize(as_page(upright), REQUEST)
+    turned = np.ascontiguousarray(np.rot90(upright, num_quarters))
+    result = await engine.recognize(as_page(turned), REQUEST)
+    assert result.blocks is not None
+    assert expected.blocks is not None
+    assert [block.label for block in result.blocks] == [block.label for block in expected.blocks]
+    assert result.blocks[0].text == expected.blocks[0].text
+    assert result.text.split()[-20:] == expected.text.split()[-20:]
+    x0, y0, x1, y1 = result.blocks[0].box or (0, 0, 0, 0)
+    side = {1: x1 < 0.2, 2: y0 > 0.8, 3: x0 > 0.8}[num_quarters]  # where the title stands on the page as given
+    assert side, (x0, y0, x1, y1)
+
+
+async def test_padding_is_not_part_of_the_page(engine: RapidOcrEngine) -> None:
+    page = drawing.one_column()
+    height, width = page.shape[:2]
+    view = np.full((height + 200, width + 100, 3), 127, np.uint8)
+    view[100 : 100 + height, 50 : 50 + width] = page
+    box = (
+        50 / (width + 100),
+        100 / (height + 200),
+        (50 + width) / (width + 100),
+        (100 + height) / (height + 200),
+    )
+    assert await engine.recognize(as_page(view, box), REQUEST) == await engine.recognize(as_page(page), REQUEST)
+
+
+async def test_a_photo_is_an_empty_page(engine: RapidOcrEngine) -> None:
+    result = await engine.recognize(as_page(drawing.photo()), REQUEST)
+    assert (result.text, result.blocks, result.mean_logprob) == ("", (), None)
+
+
+async def test_a_lone_word_on_an_empty_page_is_read(engine: RapidOcrEngine) -> None:
+    page = np.full((1754, 1240, 3), 255, np.uint8)
+    word = drawing.table([("harbour",)])
+    page[100:400, 700:1240] = word[100:400, 80:620]
+    assert (await engine.recognize(as_page(page), REQUEST)).text == "harbour"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 800), (900, 2)])
+async def test_tiny_pages(engine: RapidOcrEngine, shape: tuple[int, int]) -> None:
+    result = await engine.recognize(as_page(np.zeros((*shape, 3), np.uint8)), REQUEST)
+    assert result.text == ""
+
+
+async def test_a_page_survives_the_death_of_its_child(engine: RapidOcrEngine) -> None:
+    page = as_page(drawing.two_columns())
+    expected = await engine.recognize(page, REQUEST)
+    [pid] = engine.pids
+    task = asyncio.create_task(engine.recognize(page, REQUEST))
+    await asyncio.sleep(0.3)
+    assert not task.done()
+    os.kill(pid, signal.SIGKILL)
+    assert await task == expected
+    assert engine.pids != [pid]
+
+
+async def test_openvino_reads_the_same() -> None:
+    pytest.importorskip("rapidocr")
+    if importlib.util.find_spec("openvino") is None:
+        with pytest.raises(MissingDependency, match="pip install openvino"):
+            RapidOcrEngine(1, "openvino")
+        pytest.skip("openvino is not installed")
+    engine = RapidOcrEngine(1, "openvino")
+    try:
+        result = await engine.recognize(as_page(drawing.one_column()), REQUEST)
+    finally:
+        await engine.close()
+    assert "the old quay was repaired" in " ".join(result.text.split())
+
+
+async def test_a_second_child_gets_the_page_of_one_that_died() -> None:
+    engine = RapidOcrEngine(1, worker=FAULTY + "DiesOnce")
+    try:
+        assert (await engine.recognize(as_page(drawing.photo()), REQUEST)).text == "survived"
+    finally:
+        await engine.close()
+        trace_of(os.getpid()).unlink()
+
+
+@pytest.mark.parametrize(("worker", "kind"), [("DiesAlways", "engine_crash"), ("Lies", "engine_crash")])
+async def test_a_page_that_kills_twice_is_rejected(worker: str, kind: str) -> None:
+    engine = RapidOcrEngine(1, worker=FAULTY + worker)
+    try:
+        with pytest.raises(PageRejected) as caught:
+            await engine.recognize(as_page(drawing.photo()), REQUEST)
+    finally:
+        await engine.close()
+    assert caught.value.kind == kind
+
+
+async def test_a_page_that_hangs_is_rejected_and_the_next_is_read() -> None:
+    engine = RapidOcrEngine(1, page_timeout_s=1.0, worker=FAULTY + "Hangs")
+    try:
+        with pytest.raises(PageRejected) as caught:
+            await engine.recognize(as_page(np.zeros((10, 20, 3), np.uint8)), REQUEST)
+        assert caught.value.kind == "engine_timeout"
+        assert (await engine.recognize(as_page(np.zeros((20, 10, 3), np.uint8)), REQUEST)).text == "survived"
+    finally:
+        await engine.close()
+
+
+async def test_an_engine_whose_children_do_not_start_is_dead() -> None:
+    engine = RapidOcrEngine(1, worker=FAULTY + "NeverStarts")
+    try:
+        with pytest.raises(EngineDead, match="no model"):
+            await engine.recognize(as_page(drawing.photo()), REQUEST)
+    finally:
+        await engine.close()
+
+
+async def test_a_page_larger_than_the_arena_is_rejected() -> None:
+    engine = RapidOcrEngine(1, worker=FAULTY + "DiesAlways")
+    side = int((ARENA_BYTES / 3) ** 0.5) + 2
+    try:
+        with pytest.raises(PageRejected) as caught:
+            await engine.recognize(as_page(np.zeros((side, side, 3), np.uint8)), REQUEST)
+    finally:
+        await engine.close()
+    assert caught.value.kind == "too_many_pixels"
+
+
+async def test_a_closed_engine_is_dead() -> None:
+    engine = RapidOcrEngine(2, worker=FAULTY + "DiesOnce")
+    assert engine.window == 3
+    await engine.close()
+    await engine.close()
+    with pytest.raises(EngineDead):
+        await engine.recognize(as_page(drawing.photo()), REQUEST)

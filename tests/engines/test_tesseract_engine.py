@@ -1,0 +1,106 @@
+"""Tesseract as an engine: what it reads, and what becomes of hangs and crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.engines.tesseract_engine import TesseractEngine, parse_tsv
+from pipeline.errors import EngineDead, MissingDependency, PageRejected
+from pipeline.records import Request
+from tests.engines import drawing
+from tests.engines.drawing import as_page
+
+REQUEST = Request("native")
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[TesseractEngine]:
+    if shutil.which("tesseract") is None and "CI" not in os.environ:
+        pytest.skip("tesseract is not on PATH")
+    engine = TesseractEngine(1)
+    yield engine
+    await engine.close()
+
+
+async def test_two_columns(engine: TesseractEngine) -> None:
+    result = await engine.recognize(as_page(drawing.two_columns()), REQUEST)
+    assert result.blocks is not None
+    assert (result.blocks[0].label, result.blocks[0].text) == ("sub_title", "A History of the Harbour")
+    body = " ".join(block.text for block in result.blocks[1:])
+    assert body.rindex("length of its keel") < body.index("Winter storms")
+    assert all(0 <= edge <= 1 for block in result.blocks for edge in block.box or ())
+    assert result.mean_logprob is not None
+    assert result.mean_logprob < 0
+
+
+async def test_a_photo_is_an_empty_page(engine: TesseractEngine) -> None:
+    result = await engine.recognize(as_page(drawing.photo()), REQUEST)
+    assert (result.text, result.blocks, result.mean_logprob) == ("", (), None)
+
+
+async def test_pages_at_once_keep_to_themselves(engine: TesseractEngine) -> None:
+    first, second = as_page(drawing.one_column()), as_page(drawing.two_columns())
+    alone = [await engine.recognize(page, REQUEST) for page in (first, second)]
+    together = await asyncio.gather(*(engine.recognize(page, REQUEST) for page in (first, second)))
+    assert list(together) == alone
+
+
+def _program(folder: Path, script: str) -> str:
+    path = folder / "tesseract-stand-in"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ("exec sleep 60", "engine_timeout"),
+        ("echo broken >&2; exit 3", "engine_crash"),
+        ("kill -9 $$", "engine_crash"),
+    ],
+)
+async def test_faults(tmp_path: Path, script: str, kind: str) -> None:
+    engine = TesseractEngine(1, page_timeout_s=1.0, program=_program(tmp_path, script))
+    try:
+        with pytest.raises(PageRejected) as caught:
+            await engine.recognize(as_page(np.zeros((900, 900, 3), np.uint8)), REQUEST)
+    finally:
+        await engine.close()
+    assert caught.value.kind == kind
+
+
+async def test_close_ends_what_runs(tmp_path: Path) -> None:
+    engine = TesseractEngine(1, program=_program(tmp_path, "exec sleep 60"))
+    task = asyncio.create_task(engine.recognize(as_page(drawing.photo()), REQUEST))
+    await asyncio.sleep(0.3)
+    await engine.close()
+    with pytest.raises(EngineDead):
+        await task
+    with pytest.raises(EngineDead):
+        await engine.recognize(as_page(drawing.photo()), REQUEST)
+
+
+def test_a_missing_program_says_what_to_install() -> None:
+    with pytest.raises(MissingDependency, match="apt-get install tesseract-ocr"):
+        TesseractEngine(1, program="no-such-tesseract")
+
+
+def test_quotes_in_words_are_just_characters() -> None:
+    head = "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext"
+    rows = [
+        '5\t1\t1\t1\t1\t1\t10\t20\t30\t9\t91.5\t"Quoted',
+        "5\t1\t1\t1\t1\t2\t44\t20\t30\t9\t80\tword",
+        "4\t1",
+    ]
+    words = parse_tsv("\n".join([head, *rows]))
+    assert [word.line.text for word in words] == ['"Quoted', "word"]
+    assert words[0].line.box == (10, 20, 40, 29)
+    assert words[0].line.score == pytest.approx(0.915)

@@ -1,0 +1,228 @@
+"""The engine on the real vLLM, on a CPU with a small checkpoint: what it reads, refuses, ends and survives.
+
+Each engine costs half a minute of CPU, so tests share them. Answers are compared with each other, in float32.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import pytest
+
+from pipeline.engines.choose import make_engine
+from pipeline.errors import ConfigError, EngineDead, PageRejected
+from pipeline.parse import LONG_LOOP
+from pipeline.records import PageImage, Recognition, Request
+from tests.deepseek_vllm.pages import A4, SLIDE, page_image
+from tests.rigs.small_model import small_model, vllm_environment
+from tests.rigs.vllm_engines import running, vllm_settings
+
+if TYPE_CHECKING:
+    from pipeline.engines.vllm_engine import VllmEngine  # imports vLLM
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+Running = tuple[asyncio.Runner, "VllmEngine"]
+
+_LOOPING_PROMPT = "<image>\nFree OCR"  # its last letter leads the checkpoint into repeating another one
+
+PAGES = [
+    page_image(mode, seed, size)
+    for seed, (mode, size) in enumerate([("tiny", A4), ("base", A4), ("gundam", SLIDE), ("small", SLIDE)])
+]
+
+
+def request(mode: str, max_output_tokens: int = 40) -> Request:
+    return Request(mode, "<image>\nFree OCR.", 0.0, max_output_tokens)
+
+
+def read(running: Running, *pages: PageImage) -> list[Recognition]:
+    """All pages at once."""
+    runner, engine = running
+
+    async def read_all() -> list[Recognition]:
+        return await asyncio.gather(*(engine.recognize(page, request(page.mode)) for page in pages))
+
+    return runner.run(read_all())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with vllm_environment():
+        yield
+
+
+@pytest.fixture(scope="module")
+def started(small_checkpoint: Path) -> Iterator[Running]:
+    with running(vllm_settings(small_checkpoint)) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def together(started: Running) -> list[Recognition]:
+    return read(started, *PAGES)
+
+
+def test_pages_of_mixed_modes_read_as_they_do_alone(started: Running, together: list[Recognition]) -> None:
+    assert [read(started, page)[0].text for page in PAGES] == [answer.text for answer in together]
+    assert len({answer.text for answer in together}) == len(PAGES), "what a page says depends on its pixels"
+
+
+def test_an_answer_says_how_it_ended_and_how_sure_it_is(together: list[Recognition]) -> None:
+    for answer in together:
+        assert answer.finish_reason == ("length" if answer.num_output_tokens == 40 else "stop")
+        assert answer.mean_logprob is not None and -10 < answer.mean_logprob < 0
+        assert answer.blocks is None
+    assert any(answer.finish_reason == "length" for answer in together)
+
+
+def test_no_three_tokens_come_twice(together: list[Recognition]) -> None:
+    """The checkpoint's tokens are characters, so the guard shows in the text."""
+    for answer in together:
+        triples = [answer.text[index : index + 3] for index in range(len(answer.text) - 2)]
+        assert len(set(triples)) == len(triples)
+
+
+def test_pixels_are_let_go_with_the_first_token(started: Running) -> None:
+    runner, engine = started
+    page = page_image("base", 7)
+    views = tuple(view.copy() for view in page.views)
+    page, alive = replace(page, views=views), weakref.ref(views[-1])
+    del views
+    was_alive: list[bool] = []
+
+    async def read_one(page: PageImage) -> Recognition:
+        answer = engine.recognize(page, request("base"), lambda: was_alive.append(alive() is not None))
+        del page
+        return await answer
+
+    task = read_one(page)
+    del page
+    runner.run(task)
+    assert was_alive == [False]
+
+
+def test_a_page_that_is_refused_disturbs_nobody(started: Running, together: list[Recognition]) -> None:
+    runner, engine = started
+    oversize = replace(PAGES[0], views=(np.zeros((4000, 4000, 3), np.uint8),))
+
+    async def read_all() -> list[Recognition | BaseException]:
+        asked = [
+            *((page, request(page.mode)) for page in PAGES),
+            (replace(PAGES[0], mode="page150"), request("page150")),
+            (oversize, request("tiny")),
+            (PAGES[0], Request("tiny", "a prompt without an image")),
+            (PAGES[0], Request("tiny", "<image>" + "too long " * 1000)),
+        ]
+        return await asyncio.gather(*(engine.recognize(*each) for each in asked), return_exceptions=True)
+
+    answers = runner.run(read_all())
+    texts = [answer.text for answer in answers if isinstance(answer, Recognition)]
+    assert texts == [answer.text for answer in together]
+    kinds = [answer.kind for answer in answers if isinstance(answer, PageRejected)]
+    assert kinds == ["bad_image", "bad_image", "refused", "refused"]
+
+
+def test_a_page_that_is_cancelled_ends_in_vllm_too(started: Running) -> None:
+    runner, engine = started
+    endless = replace(request("tiny"), max_output_tokens=1900, temperature=1.5)
+
+    async def cancel_one() -> None:
+        has_begun = asyncio.Event()
+        task = asyncio.create_task(engine.recognize(page_image("tiny", 8), endless, has_begun.set))
+        await has_begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        (answer,) = await asyncio.gather(engine.recognize(PAGES[0], request("tiny")))
+        assert answer.text
+        assert engine.num_running <= 1, "only the page that was read after it"
+
+    runner.run(cancel_one())
+
+
+def test_temperature_draws_the_same_for_the_same_page(started: Running, together: list[Recognition]) -> None:
+    runner, engine = started
+    warm = replace(request("tiny"), temperature=1.0)
+    first, second = (runner.run(engine.recognize(PAGES[0], warm)) for _ in range(2))
+    assert first.text == second.text != together[0].text
+
+
+def test_latents_say_what_pixels_say_and_are_made_once(
+    tmp_path: Path, small_checkpoint: Path, together: list[Recognition]
+) -> None:
+    """The tower outside of vLLM, which loads the decoder alone; the cache between them."""
+    overrides = ("vllm.encoder_device=cpu", "engine.latents=reuse", f"engine.latents_uri={tmp_path}/latents")
+    with running(vllm_settings(small_checkpoint, *overrides)) as engine:
+        expected = [answer.text for answer in together]
+        assert [answer.text for answer in read(engine, *PAGES)] == expected
+        assert engine[1].num_encoded == len(PAGES)
+        kept = sorted((tmp_path / "latents").rglob("*.safetensors"))
+        assert {path.stem for path in kept} == {page.sha256 for page in PAGES}
+
+        assert [answer.text for answer in read(engine, *PAGES)] == expected
+        assert engine[1].num_encoded == len(PAGES), "nothing is encoded again"
+
+        kept[0].write_bytes(kept[0].read_bytes()[:-64])
+        kept[1].write_bytes(kept[0].read_bytes())
+        assert [answer.text for answer in read(engine, *PAGES)] == expected
+        assert engine[1].num_encoded == len(PAGES) + 2, "what is damaged is made again"
+        assert [answer.text for answer in read(engine, *PAGES)] == expected
+        assert engine[1].num_encoded == len(PAGES) + 2, "and kept"
+
+
+def test_a_looping_page_is_stopped_and_a_stuck_engine_is_ended(tmp_path: Path) -> None:
+    """A checkpoint that repeats itself, first as a loop to break off, then as work without an end."""
+    loops = small_model(tmp_path, loops=True)
+    settings = vllm_settings(loops, "engine.ngram_size=0", "vllm.max_model_len=8192", "vllm.stuck_after_s=5")
+    page, endless = page_image("tiny", 0), Request("tiny", _LOOPING_PROMPT, 0.0, 8000)
+    with running(settings) as (runner, engine):
+        answer = runner.run(engine.recognize(page, endless))
+        assert answer.finish_reason == "loop"
+        assert LONG_LOOP <= answer.num_output_tokens < LONG_LOOP + 200
+
+        async def stop_it() -> None:
+            """The process lives on and does nothing; whoever waits is told."""
+            has_begun = asyncio.Event()
+            tasks = [asyncio.create_task(engine.recognize(page, endless, has_begun.set)) for _ in range(2)]
+            await has_begun.wait()
+            for pid in engine.pids:
+                psutil.Process(pid).send_signal(signal.SIGSTOP)
+            for task in tasks:
+                with pytest.raises(EngineDead):
+                    await task
+            with pytest.raises(EngineDead):
+                await engine.recognize(page, endless)
+
+        processes = _processes(engine)
+        runner.run(stop_it())
+    _, left = psutil.wait_procs(processes, timeout=20)
+    assert not left
+
+
+def _processes(engine: VllmEngine) -> list[psutil.Process]:
+    own = [psutil.Process(pid) for pid in engine.pids]
+    return own + [child for process in own for child in process.children(recursive=True)]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("engine.model=/nowhere/at/all", "no folder"),
+        ("engine.profile=olmocr-2", "vllm serve"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_vllm_starts(
+    small_checkpoint: Path, override: str, message: str
+) -> None:
+    settings = vllm_settings(small_checkpoint, override)
+    with pytest.raises(ConfigError, match=message):
+        asyncio.run(make_engine(settings))

@@ -1,0 +1,20 @@
+"""Whether a command line that stands in a file is one that Quire takes. Runs none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobs.cli import quire
+from jobs.options import settings_from_parameters
+from jobs.submit import submit_command
+
+
+def check_quire(words: Sequence[str]) -> None:
+    """Parses as `jobs/cli.py` would, down to the settings. Raises click's errors and `ConfigError`."""
+    program, name, *arguments = words
+    assert program == "quire"
+    context = quire.commands[name].make_context(name, list(arguments))
+    if name == submit_command.name:
+        check_quire(["quire", context.params["command"], *context.params["arguments"]])
+    elif "overrides" in context.params:
+        settings_from_parameters(context.params)

@@ -1,0 +1,87 @@
+"""`quire doctor` in a process of its own, where things are well and where they are not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.rigs.small_model import ENVIRONMENT
+from tests.rigs.vllm_engines import vllm_overrides
+from tests.runs import quire, set_options
+
+
+def advice(output: str) -> str:
+    """What to do about the one thing that is wrong."""
+    assert output.count("WRONG") == output.count("what to do:") == 1
+    assert output.splitlines()[-1].lstrip().startswith("what to do:")
+    return output.split("what to do:")[1]
+
+
+@pytest.fixture
+def no_tools(tmp_path: Path) -> str:
+    """A PATH with nothing on it."""
+    (tmp_path / "bin").mkdir()
+    return str(tmp_path / "bin")
+
+
+def test_without_a_gpu_it_says_so_and_what_else_there_is(no_tools: str) -> None:
+    shown = quire("doctor", PATH=no_tools)
+    assert shown.returncode == 1, shown.stderr
+    assert "no GPU" in shown.stdout
+    assert "--gpus all" in advice(shown.stdout) and "--engine rapidocr" in shown.stdout
+
+
+def test_a_driver_that_does_not_work_is_quoted(no_tools: str) -> None:
+    tool = Path(no_tools) / "nvidia-smi"
+    tool.write_text(f"#!{sys.executable}\nprint('NVIDIA-SMI has failed: no driver'); raise SystemExit(9)\n")
+    tool.chmod(0o755)
+    shown = quire("doctor", PATH=no_tools)
+    assert shown.returncode == 1
+    assert "no driver" in shown.stdout and "reboot" in advice(shown.stdout)
+
+
+def test_without_vllm_it_says_what_to_install(tmp_path: Path) -> None:
+    """A finder that hides vLLM stands in for an environment without it."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as u\nfind = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'vllm' else find(name, *rest)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), os.getcwd()])
+    shown = quire("doctor", "--set", "vllm.device=cpu", PYTHONPATH=path)
+    assert shown.returncode == 1, shown.stderr
+    assert "needs vllm" in shown.stdout and "quire[gpu]" in shown.stdout
+    assert "install" in advice(shown.stdout)
+
+
+@pytest.mark.slow
+def test_it_reads_a_page_with_a_cpu_engine() -> None:
+    shown = quire("doctor", "--engine", "rapidocr")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "Quire reads this page" in shown.stdout
+
+
+@pytest.mark.slow
+def test_it_reads_a_page_with_vllm(tmp_path: Path, small_checkpoint: Path) -> None:
+    """Everything but the GPU: plug-in, guard, model, page."""
+    options = set_options(tuple(vllm_overrides(small_checkpoint)))
+    shown = quire("doctor", *options, **ENVIRONMENT)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    well = [line.split()[1] for line in shown.stdout.splitlines() if line.startswith("ok")]
+    assert well == ["packages", "torch", "plug-in", "model", "guard", "page"]
+
+
+@pytest.mark.slow
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    options = set_options(tuple(vllm_overrides(Path("/nowhere/at/all"))))
+    shown = quire("doctor", *options, **ENVIRONMENT)
+    assert shown.returncode == 1
+    assert "/nowhere/at/all" in shown.stdout and "engine.model" in advice(shown.stdout)
+
+
+def test_a_plug_in_that_is_left_out_is_named(tmp_path: Path) -> None:
+    shown = quire("doctor", "--set", "vllm.device=cpu", **ENVIRONMENT, VLLM_PLUGINS="other")
+    assert shown.returncode == 1
+    assert "VLLM_PLUGINS=other,quire" in advice(shown.stdout)

@@ -1,0 +1,64 @@
+"""A sandbox with small limits, closed when the test ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pipeline.config import RenderSettings
+from pipeline.rasterize.sandbox import Sandbox
+
+FAULTY = "tests.rasterize.faults:FaultyWorker"
+
+
+@pytest.fixture(autouse=True)
+def own_pixel_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that a rendering process runs sets Pillow's limit for the whole process; here that is the test run's."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    made = Sandbox(RenderSettings(page_timeout_s=30.0), num_workers=1)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def faulty() -> AsyncIterator[Sandbox]:
+    """A sandbox whose worker fails on command. Pages may take 4 s, which only hung ones reach."""
+    made = Sandbox(RenderSettings(page_timeout_s=4.0, probe_timeout_s=4.0), num_workers=1, target=FAULTY)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def make_sandbox() -> AsyncIterator[Callable[..., Sandbox]]:
+    """Makes sandboxes of one worker, or as the test says, and closes them all."""
+    made: list[Sandbox] = []
+
+    def make(
+        settings: RenderSettings | None = None, *passwords: str, num_workers: int = 1, **more: Any
+    ) -> Sandbox:
+        made.append(Sandbox(settings or RenderSettings(), passwords, num_workers, **more))
+        return made[-1]
+
+    yield make
+    for sandbox in made:
+        await sandbox.close()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Writes bytes under a name and gives the path."""
+
+    def write_file(data: bytes, name: str = "document") -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return write_file

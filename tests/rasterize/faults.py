@@ -1,0 +1,74 @@
+"""A rendering worker that fails where it is told to, in ways in which real documents make real ones fail.
+
+What it shall do lies beside the document, in `<document>.faults`: a JSON object from "renderer:page_index" (or
+"probe:renderer") to a fault.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+from pathlib import Path
+
+from pipeline.child_process import Json
+from pipeline.rasterize.worker import RenderWorker
+from pipeline.records import Pixels
+
+
+def write_faults(document: Path, faults: dict[str, str]) -> None:
+    document.with_name(document.name + ".faults").write_text(json.dumps(faults))
+
+
+class KilledAtStart(RenderWorker):
+    """Dies twice while it starts, as if killed from outside. Its password names the file that counts."""
+
+    def __init__(self, settings: Json, arena: Pixels) -> None:
+        counter = Path(settings["passwords"][0])
+        num_starts = len(counter.read_bytes()) if counter.exists() else 0
+        counter.write_bytes(b"x" * (num_starts + 1))
+        if num_starts < 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().__init__(settings, arena)
+
+
+class FaultyWorker(RenderWorker):
+    """Does what the real one does, except where a fault is planned."""
+
+    _num_handled = 0
+
+    def handle(self, request: Json) -> Json:
+        self._num_handled += 1
+        plan = Path(request["path"] + ".faults")
+        faults: dict[str, str] = json.loads(plan.read_text()) if plan.exists() else {}
+        if request["op"] == "probe":
+            key = f"probe:{request['renderers'][0]}"
+        else:
+            key = f"{request['renderer']}:{request['page_index']}"
+        return self._fail(faults[key]) or super().handle(request) if key in faults else super().handle(request)
+
+    def _fail(self, fault: str) -> Json:
+        if fault == "hang":
+            ctypes.PyDLL(None).sleep(1000)  # keeps the interpreter lock, as native code does
+        elif fault == "abort":
+            os.abort()
+        elif fault == "segfault":
+            ctypes.string_at(1)
+        elif fault == "exit":
+            os._exit(3)
+        elif fault == "bad_alloc":
+            os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+            os.abort()
+        elif fault == "abort_unless_fresh" and self._num_handled > 1:
+            os.abort()
+        elif fault == "nonsense":
+            return {"layout": {"mode": 3}, "facts": {}, "sha256": None}
+        elif fault == "out_of_arena":
+            layout = {"mode": "tiny", "canvas_px": [10**6, 10**6], "content_px": [1, 1], "offset_px": [0, 0]}
+            layout |= {"tile_cols": 0, "tile_rows": 0, "num_image_tokens": 1}
+            facts = {"width_pt": 1.0, "height_pt": 1.0, "ink_share": 0.0}
+            return {"layout": layout, "facts": facts, "sha256": ""}
+        elif fault == "error":
+            return {"failure": {"kind": "render_error", "message": "said no", "nothing_drawn": False}}
+        return {}

@@ -1,0 +1,38 @@
+"""What the tests of rasterization share: write a document, ask a sandbox for pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.rasterize.media_type import sniff_file
+from pipeline.rasterize.sandbox import Sandbox
+from pipeline.records import PageImage, PageRange, RasterizedPage
+
+Page = RasterizedPage[PageImage]
+
+
+def source_of(path: Path, num_pages: int = 1) -> PageRange:
+    return PageRange("file:///d", "etag", 1, "doc-id", sniff_file(path), num_pages, 0, num_pages)
+
+
+async def render(
+    sandbox: Sandbox, path: Path, page_indices: Sequence[int] = (0,), mode: str = "base"
+) -> list[Page]:
+    source = source_of(path, len(page_indices))
+    return [page async for page in sandbox.rasterize(path, source, page_indices, mode)]
+
+
+async def render_one(sandbox: Sandbox, path: Path, mode: str = "base") -> Page:
+    return (await render(sandbox, path, (0,), mode))[0]
+
+
+def image_of(page: Page) -> PageImage:
+    assert page.image is not None, page.failure
+    return page.image
+
+
+def failure_kind(page: Page) -> str:
+    assert page.failure is not None
+    assert page.failure.stage == "rasterize"
+    return page.failure.kind

@@ -1,0 +1,155 @@
+"""Probing through a sandbox: every state that a document can be in."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pymupdf
+import pytest
+
+from pipeline.config import RenderSettings
+from pipeline.rasterize import media_type
+from pipeline.rasterize.images import ImageDocument
+from pipeline.rasterize.probe import Probe, probe
+from pipeline.rasterize.sandbox import Sandbox
+from pipeline.rasterize.views import RenderFailure
+from pipeline.records import DocumentStatus
+from tests import documents
+from tests.rasterize.faults import write_faults
+
+Write = Callable[..., Path]
+Make = Callable[..., Sandbox]
+OK, TRUNCATED, CORRUPT = DocumentStatus.OK, DocumentStatus.TRUNCATED, DocumentStatus.CORRUPT
+EMPTY, UNSUPPORTED, ENCRYPTED = DocumentStatus.EMPTY, DocumentStatus.UNSUPPORTED, DocumentStatus.ENCRYPTED
+
+PDF_10 = documents.pdf([documents.LINE] * 10)
+JPEG = documents.image(file_format="JPEG")
+PNG = documents.image()
+TIFF = documents.tiff(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind", "num_pages", "status"),
+    [
+        ("plain.pdf", PDF_10, "application/pdf", 10, OK),
+        ("no extension", PDF_10, "application/pdf", 10, OK),
+        ("junk before the header.pdf", b"junk\n" * 100 + PDF_10, "application/pdf", 10, OK),
+        ("zero.pdf", b"", "", 0, EMPTY),
+        ("text.pdf", b"Dear reader,\nthis is no PDF.\n", "", 0, UNSUPPORTED),
+        ("word.bmp", b"BMW and Audi sold fewer cars than expected this year", "", 0, UNSUPPORTED),
+        ("header only.pdf", b"%PDF-1.7\nnot much\n%%EOF\n", "application/pdf", 0, CORRUPT),
+        ("header and nothing.pdf", b"%PDF-1.7\nnot much", "application/pdf", 0, TRUNCATED),
+        ("no pages.pdf", documents.page_tree_pdf(0, 0), "application/pdf", 0, EMPTY),
+        ("cut.pdf", PDF_10[: len(PDF_10) * 2 // 3], "application/pdf", None, TRUNCATED),
+        ("million pages.pdf", documents.page_tree_pdf(1_000_000, 3), "application/pdf", 3, OK),
+        ("negative pages.pdf", documents.page_tree_pdf(-1, 2), "application/pdf", 2, OK),
+        ("user password.pdf", documents.encrypted_pdf("secret"), "application/pdf", 0, ENCRYPTED),
+        ("owner password.pdf", documents.encrypted_pdf(), "application/pdf", 1, OK),
+        ("picture.png", PNG, "image/png", 1, OK),
+        ("jpeg named.png", JPEG, "image/jpeg", 1, OK),
+        ("webp named.jpg", documents.image(file_format="WEBP"), "image/webp", 1, OK),
+        ("bitmap", documents.image(file_format="BMP"), "image/bmp", 1, OK),
+        ("frames.tif", TIFF, "image/tiff", 3, OK),
+        ("cut.jpg", JPEG[: len(JPEG) // 2], "image/jpeg", 1, TRUNCATED),
+        ("cut early.jpg", JPEG[:40], "image/jpeg", 0, TRUNCATED),
+        ("cut.png", PNG[: len(PNG) // 2], "image/png", 1, TRUNCATED),
+        ("junk behind.jpg", JPEG + b"\0" * 5000, "image/jpeg", 1, OK),
+        ("broken.tif", b"II*\0" + b"\xff" * 100, "image/tiff", 0, CORRUPT),
+    ],
+)
+def test_status(
+    write: Write, name: str, data: bytes, kind: str, num_pages: int | None, status: DocumentStatus
+) -> None:
+    found = probe(write(data, name), (), ("mupdf", "pdfium"), 50_000_000)
+    assert (found.media_type, found.status) == (kind, status), found.detail
+    assert num_pages is None or found.num_pages == num_pages
+    assert bool(found.detail) or status is OK
+    assert "/" not in found.detail.replace("application/pdf", ""), "no path of a temporary file"
+
+
+@pytest.mark.parametrize("data", [documents.pdf(), documents.image(), b"", b"neither"])
+async def test_a_sandbox_finds_the_same(sandbox: Sandbox, write: Write, data: bytes) -> None:
+    path = write(data)
+    assert await sandbox.probe(path) == probe(path, (), ("mupdf", "pdfium"), 50_000_000)
+
+
+def test_an_image_that_pillow_refuses_to_open_is_too_large(write: Write) -> None:
+    found = probe(write(documents.image((1200, 1200), "L")), (), (), max_pixels=10_000)
+    assert (found.media_type, found.status) == ("image/png", DocumentStatus.TOO_LARGE)
+
+
+async def test_a_cut_pdf_gives_the_pages_that_are_left(sandbox: Sandbox, write: Write) -> None:
+    found = await sandbox.probe(write(PDF_10[: PDF_10.rfind(b"startxref")]))
+    assert (found.status, found.num_pages) == (TRUNCATED, 10)
+
+
+async def test_passwords_are_tried_and_not_told(make_sandbox: Make, write: Write) -> None:
+    path = write(documents.encrypted_pdf("secret"))
+    for passwords, status in ((("guess", "secret"), OK), (("guess", "other"), ENCRYPTED)):
+        sandbox = make_sandbox(None, *passwords)
+        found = await sandbox.probe(path)
+        assert found.status == status
+        assert "guess" not in found.detail
+
+
+async def test_metadata_is_cleaned(sandbox: Sandbox, write: Write) -> None:
+    document = pymupdf.open()
+    document.new_page()
+    document.set_metadata({"title": "天\x00 title\x07", "author": "x" * 2000, "creationDate": "D:20240102"})
+    found = await sandbox.probe(write(document.tobytes()))
+    document.close()
+    metadata = dict(found.metadata)
+    assert metadata["title"] == "天 title"
+    assert len(metadata["author"]) == 500
+    assert metadata["creation_date"] == "D:20240102"
+
+
+async def test_metadata_does_not_depend_on_the_renderer(make_sandbox: Make, write: Write) -> None:
+    document = pymupdf.open()
+    document.new_page()
+    document.set_metadata({"title": "T", "author": "A", "producer": "P", "modDate": "D:20240102"})
+    path = write(document.tobytes())
+    document.close()
+    found = []
+    for renderer in ("mupdf", "pdfium"):
+        sandbox = make_sandbox(RenderSettings(renderer=renderer))
+        found.append(await sandbox.probe(path))
+    assert sorted(found[0].metadata) == sorted(found[1].metadata)
+
+
+async def test_heic(sandbox: Sandbox, write: Write) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(documents.drawing((400, 600))).save(buffer)
+    found = await sandbox.probe(write(buffer.getvalue()))
+    assert (found.media_type, found.num_pages, found.status) == ("image/heic", 1, OK)
+
+
+def test_heic_without_its_library(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    with pytest.raises(RenderFailure, match="pip install pillow-heif"):
+        ImageDocument(write(b"\0\0\0\x18ftypheic"), media_type.HEIC, 1000)
+
+
+@pytest.mark.parametrize("fault", ["hang", "abort", "exit", "nonsense"])
+async def test_a_probe_that_kills_its_reader(faulty: Sandbox, write: Write, fault: str) -> None:
+    path = write(documents.pdf())
+    write_faults(path, {"probe:mupdf": fault, "probe:pdfium": fault})
+    found = await faulty.probe(path)
+    assert found == Probe("application/pdf", 0, CORRUPT, found.detail)
+    words = {"hang": "hung", "abort": "SIGABRT", "exit": "exit status 3", "nonsense": "no sense"}
+    assert words[fault] in found.detail
+
+
+@pytest.mark.parametrize("fault", ["hang", "abort"])
+async def test_the_second_reader_is_asked_where_the_first_dies(faulty: Sandbox, write: Write, fault: str) -> None:
+    path = write(documents.pdf())
+    write_faults(path, {"probe:mupdf": fault})
+    assert (await faulty.probe(path)).status is OK
+
+
+async def test_a_file_that_is_gone(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        await sandbox.probe(tmp_path / "nothing")

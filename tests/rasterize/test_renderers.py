@@ -1,0 +1,246 @@
+"""The three renderers, in this process: pixels, rotation, annotations, modes, facts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.rasterize.documents import open_document
+from pipeline.rasterize.images import size_pt
+from pipeline.rasterize.media_type import PDF, sniff_file
+from pipeline.rasterize.views import (
+    ARENA_BYTES,
+    RenderFailure,
+    Rendering,
+    WrongPassword,
+    read_views,
+    write_views,
+)
+from pipeline.records import Pixels
+from tests import documents
+
+Write = Callable[..., Path]
+BOTH = pytest.mark.parametrize("renderer", ["mupdf", "pdfium"])
+MAX_PIXELS = 50_000_000
+
+
+def rendering(renderer: str, path: Path, mode: str = "base", page_index: int = 0) -> Rendering:
+    document = open_document(renderer, path, sniff_file(path), (), MAX_PIXELS)
+    try:
+        return document.render(page_index, mode, MAX_PIXELS)
+    finally:
+        document.close()
+
+
+def views_of(made: Rendering) -> tuple[Pixels, ...]:
+    arena = np.zeros(ARENA_BYTES, dtype=np.uint8)
+    num_bytes = write_views(made, arena)
+    assert not arena[num_bytes:].any()
+    return read_views(arena, made.layout.view_shapes)
+
+
+@BOTH
+@pytest.mark.parametrize("mode", ["tiny", "small", "base", "large", "gundam", "page150"])
+def test_every_mode_has_its_pixels(renderer: str, mode: str, write: Write) -> None:
+    made = rendering(renderer, write(documents.pdf()), mode)
+    views = views_of(made)
+    assert tuple(view.shape for view in views) == made.layout.view_shapes
+    assert all(view.dtype == np.uint8 for view in views)
+    width, height = made.layout.content_px
+    assert made.page.shape == (height, width, 3)
+    assert 0.001 < made.facts.ink_share < 0.1
+
+
+@BOTH
+def test_tiles_are_the_page_cut_up(renderer: str, write: Write) -> None:
+    made = rendering(renderer, write(documents.rotated_pdf(0)), "gundam")
+    *tiles, page = views_of(made)
+    assert len(tiles) == 6
+    assert made.tiled is not None
+    assert (np.hstack(tiles[:2]) == made.tiled[:640]).all()
+    assert (np.hstack(tiles[4:]) == made.tiled[1280:]).all()
+    assert (page[:, :100] == 127).all() and (page[:, -100:] == 127).all()
+    # Both views show the same page: scaled to one size, they differ at edges only.
+    small = [Image.fromarray(view).resize((64, 96)) for view in (made.tiled, made.page)]
+    assert np.abs(np.asarray(small[0]).astype(int) - np.asarray(small[1])).mean() < 4
+
+
+@BOTH
+@pytest.mark.parametrize(("angle", "side"), [(0, "top"), (90, "right"), (180, "bottom"), (270, "left")])
+def test_rotation_is_applied(renderer: str, angle: int, side: str, write: Write) -> None:
+    made = rendering(renderer, write(documents.rotated_pdf(angle)))
+    height, width = made.page.shape[:2]
+    assert (width < height) == (angle in (0, 180))
+    halves = {
+        "top": made.page[: height // 4],
+        "bottom": made.page[-height // 4 :],
+        "left": made.page[:, : width // 4],
+        "right": made.page[:, -width // 4 :],
+    }
+    assert min(halves, key=lambda name: halves[name].mean()) == side
+
+
+@BOTH
+def test_annotations_and_fields_are_drawn(renderer: str, write: Write) -> None:
+    made = rendering(renderer, write(documents.annotated_pdf()))
+    height = made.page.shape[0]
+    dark = (made.page < 100).any(axis=(1, 2))
+    assert dark[: height // 5].any(), "annotation"
+    assert dark[height // 3 : height // 2].any(), "form field"
+
+
+@BOTH
+def test_facts_of_text(renderer: str, write: Write) -> None:
+    made = rendering(renderer, write(documents.pdf(["Hello world\n" * 5])))
+    facts = made.facts
+    assert (facts.width_pt, facts.height_pt) == (595, 842)
+    assert facts.num_chars == 50
+    assert facts.num_fonts == 1
+    assert facts.num_fonts_without_unicode == 0
+    assert facts.private_use_share == 0
+    assert facts.min_glyph_height_pt == pytest.approx(7, abs=1.7)  # 10 pt type
+
+
+@BOTH
+def test_facts_of_a_scan(renderer: str, write: Write) -> None:
+    data = documents.image((600, 850), "L", "JPEG")
+    facts = rendering(renderer, write(documents.image_pdf(data, 600, 850, "DCTDecode"))).facts
+    assert facts.image_cover == pytest.approx(1.0)
+    assert facts.num_chars == 0
+    assert facts.min_glyph_height_pt == 0
+
+
+@BOTH
+def test_a_blank_page_has_no_ink(renderer: str, write: Write) -> None:
+    assert rendering(renderer, write(documents.pdf([""]))).facts.ink_share == 0.0
+
+
+@BOTH
+@pytest.mark.parametrize("size_pt", [(8400, 8400), (18000, 36000), (4, 4), (3, 14000)])
+def test_pages_of_any_size(renderer: str, size_pt: tuple[float, float], write: Write) -> None:
+    path = write(documents.pdf(["x"], size_pt=size_pt))
+    for mode in ("gundam", "page150"):
+        views_of(rendering(renderer, path, mode))
+
+
+@BOTH
+def test_wrong_password(renderer: str, write: Write) -> None:
+    path = write(documents.encrypted_pdf("secret"))
+    with pytest.raises(WrongPassword):
+        open_document(renderer, path, PDF, ("guess",), MAX_PIXELS)
+    document = open_document(renderer, path, PDF, ("guess", "secret"), MAX_PIXELS)
+    assert document.num_pages == 1
+    document.close()
+
+
+@BOTH
+def test_page_beyond_the_document(renderer: str, write: Write) -> None:
+    with pytest.raises(RenderFailure, match="page_missing"):
+        rendering(renderer, write(documents.pdf()), page_index=1)
+
+
+def test_a_font_without_a_map_to_unicode(write: Write) -> None:
+    box = b"/MediaBox[0 0 200 200]/Resources<</Font<</F 5 0 R>>>>/Contents 4 0 R"
+    glyph = b"500 0 0 0 500 500 d1 0 0 500 500 re f"
+    text = b"BT /F 20 Tf 20 100 Td (aa) Tj ET"
+    font = b"<</Type/Font/Subtype/Type3/FontBBox[0 0 500 500]/FontMatrix[.001 0 0 .001 0 0]/CharProcs<</g 6 0 R>>"
+    font += b"/Encoding<</Type/Encoding/Differences[97/g]>>/FirstChar 97/LastChar 97/Widths[500]>>"
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>"]
+    objects += [
+        b"<</Type/Page/Parent 2 0 R%s>>" % box,
+        b"<</Length %d>>stream\n%s\nendstream" % (len(text), text),
+    ]
+    objects += [font, b"<</Length %d>>stream\n%s\nendstream" % (len(glyph), glyph)]
+    facts = rendering("mupdf", write(documents.raw_pdf(objects))).facts
+    assert (facts.num_fonts, facts.num_fonts_without_unicode) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format"),
+    [
+        ("RGB", "PNG"), ("RGB", "JPEG"), ("RGB", "WEBP"), ("RGB", "BMP"), ("RGB", "TIFF"),
+        ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("L", "JPEG"), ("P", "PNG"), ("P", "GIF"), ("1", "PNG"), ("1", "TIFF"),
+        ("RGBA", "PNG"), ("LA", "PNG"), ("I;16", "PNG"), ("I;16", "TIFF"), ("F", "TIFF"), ("I", "TIFF"),
+        ("LAB", "TIFF"),
+    ],
+)  # fmt: skip
+def test_images_of_every_kind(mode: str, file_format: str, write: Write) -> None:
+    made = rendering("pillow", write(documents.image(mode=mode, file_format=file_format)))
+    assert made.page[20:60].mean() < 40, "the bar at the top is dark"
+    assert made.page[-40:-20].mean() > 215, "the ground is light"
+    assert made.facts.image_cover == 1.0
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_images_lie_on_white(mode: str, write: Write) -> None:
+    clear = Image.new(mode, (700, 700))  # black, and wholly transparent
+    buffer = io.BytesIO()
+    clear.save(buffer, "PNG")
+    assert (rendering("pillow", write(buffer.getvalue())).page == 255).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int, write: Write) -> None:
+    made = rendering("pillow", write(documents.turned_jpeg(orientation)), "gundam")
+    height, width = made.page.shape[:2]
+    assert (width < height) == (orientation < 5)
+    edges = [made.page[:50], made.page[-50:], made.page[:, -50:], made.page[:, :50]]
+    dark = int(np.argmin([edge.mean() for edge in edges]))
+    # Where the bar on the first row goes: top, bottom, right (turned clockwise) or left.
+    assert dark == {1: 0, 2: 0, 3: 1, 4: 1, 5: 3, 6: 2, 7: 2, 8: 3}[orientation]
+
+
+def test_tiff_orientation_is_applied_once(write: Write) -> None:
+    data = documents.image(file_format="TIFF", tiffinfo={274: 6})
+    assert rendering("pillow", write(data)).page[:, -50:].mean() < 60
+
+
+def test_modes_in_turn_from_one_open_image(write: Write) -> None:
+    path = write(documents.turned_jpeg(6, (3000, 4000)))
+    document = open_document("pillow", path, "image/jpeg", (), MAX_PIXELS)
+    shapes = [document.render(0, mode, MAX_PIXELS).page.shape for mode in ("tiny", "large", "tiny", "page150")]
+    assert shapes[0] == shapes[2] == (512, 512, 3)
+    assert shapes[1] == (960, 1280, 3)
+    large = document.render(0, "large", MAX_PIXELS).page
+    fresh = rendering("pillow", path, "large").page
+    assert (large == fresh).all()
+    document.close()
+
+
+def test_a_frame_a_page_of_tiff(write: Write) -> None:
+    path = write(documents.tiff(3))
+    sizes = [rendering("pillow", path, "page150", index).facts.width_pt for index in range(3)]
+    assert sizes == [200, 250, 300]
+    with pytest.raises(RenderFailure, match="page_missing"):
+        rendering("pillow", path, page_index=3)
+
+
+def test_animations_are_one_page(write: Write) -> None:
+    frames = [documents.drawing((300, 300)), Image.new("RGB", (300, 300), "red")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    path = write(buffer.getvalue())
+    document = open_document("pillow", path, "image/gif", (), MAX_PIXELS)
+    assert document.num_pages == 1
+    assert document.render(0, "tiny", MAX_PIXELS).page[-5:].mean() > 200
+    document.close()
+
+
+@pytest.mark.parametrize(
+    ("size_px", "dpi", "expected_pt"),
+    [
+        ((2550, 3300), (300, 300), (612, 792)),
+        ((800, 600), None, (400, 300)),  # as if at 144 dpi
+        ((2000, 4000), (72, 72), (420.84, 841.68)),  # no believable resolution: as long as A4
+        ((2550, 3300), (2, 2), (650.4, 841.68)),
+        ((800, 600), "nonsense", (400, 300)),
+        ((800, 600), (float("nan"), 0), (400, 300)),
+    ],
+)
+def test_size_of_images_in_points(size_px: tuple[int, int], dpi: object, expected_pt: tuple[float, float]) -> None:
+    assert size_pt(size_px, dpi) == pytest.approx(expected_pt, rel=1e-3)

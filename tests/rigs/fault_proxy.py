@@ -1,0 +1,179 @@
+"""A proxy in front of an S3 server that breaks answers at a seeded rate, as a network and a busy store do.
+
+One request a connection, bodies held in memory: right for tests, and for nothing else. It knows HTTP/1.1 only
+as far as the S3 clients here speak it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+
+_SLOW_DOWN = ("503 Slow Down", "SlowDown", "Please reduce your request rate.")
+_CONFLICT = ("409 Conflict", "ConditionalRequestConflict", "A conflicting conditional operation is running.")
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRates:
+    """Shares of requests, 0 to 1. `lost_answer` and `conflict` concern PUTs only."""
+
+    slow_down: float = 0.0  # starts a burst of 503 answers; nothing reaches the server
+    reset: float = 0.0  # the connection is reset before the request reaches the server
+    cut_body: float = 0.0  # the answer's head and half of its body, then a reset
+    lost_answer: float = 0.0  # the server performs the request; the connection is reset instead of an answer
+    conflict: float = 0.0  # 409 to a PUT; nothing reaches the server
+
+
+@dataclass(slots=True)
+class FaultProxy:
+    """`counts` tells how often each fault happened, and `passed`; `requests`, what was asked: "PUT /bucket/key" and
+    the headers, whose names are in lower case."""
+
+    target_port: int
+    rates: FaultRates
+    seed: int = 0
+    burst_length: int = 3
+    delay_s: float = 0.0  # before each answer
+    url: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    requests: list[tuple[str, dict[bytes, bytes]]] = field(default_factory=list)
+    _random: random.Random = field(init=False)
+    _burst_left: int = 0
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    def choose(self, method: str) -> str:
+        """The fault for the next request, or `passed`."""
+        if self._burst_left:
+            self._burst_left -= 1
+            return "slow_down"
+        draw = self._random.random()
+        for rate in fields(FaultRates):
+            share = getattr(self.rates, rate.name)
+            if draw < share:
+                if rate.name in ("lost_answer", "conflict") and method != "PUT":
+                    return "passed"
+                self._burst_left = self.burst_length - 1 if rate.name == "slow_down" else 0
+                return rate.name
+            draw -= share
+        return "passed"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head, body = await _read_request(reader, writer)
+            method, target, _ = head.decode("latin-1").split(" ", 2)
+            self.requests.append((f"{method} {target}", _headers(head)))
+            fault = self.choose(method)
+            self.counts[fault] += 1
+            await asyncio.sleep(self.delay_s)
+            await self._answer(fault, head, body, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client went away, as clients do
+        finally:
+            writer.close()
+
+    async def _answer(self, fault: str, head: bytes, body: bytes, writer: asyncio.StreamWriter) -> None:
+        if fault in ("slow_down", "conflict"):
+            writer.write(_error_answer(*(_SLOW_DOWN if fault == "slow_down" else _CONFLICT)))
+        elif fault == "reset":
+            reset(writer)
+        else:
+            answer = await self._forward(head, body)
+            head_size = answer.index(b"\r\n\r\n") + 4
+            if fault == "lost_answer":
+                reset(writer)
+            elif fault == "cut_body" and len(answer) > head_size:
+                writer.write(answer[: head_size + (len(answer) - head_size) // 2])
+                await writer.drain()
+                reset(writer)
+            else:
+                writer.write(answer)
+        if not writer.is_closing():
+            await writer.drain()
+
+    async def _forward(self, head: bytes, body: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.target_port)
+        writer.write(_with_close(head) + body)
+        answer = await reader.read()
+        writer.close()
+        return _with_close(answer)
+
+
+async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[bytes, bytes]:
+    """The request's head with the blank line, and its body as it came (chunk marks included)."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    names = _headers(head)
+    if b"expect" in names:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if b"chunked" in names.get(b"transfer-encoding", b""):
+        return head, await reader.readuntil(b"\r\n0\r\n\r\n")
+    return head, await reader.readexactly(int(names.get(b"content-length", b"0")))
+
+
+def _headers(head: bytes) -> dict[bytes, bytes]:
+    lines = (line.partition(b":") for line in head.split(b"\r\n")[1:] if line)
+    return {name.strip().lower(): value.strip() for name, _, value in lines}
+
+
+def _with_close(message: bytes) -> bytes:
+    """The message told to be the last of its connection, and not to wait for a go-ahead (it had one)."""
+    head, end, body = message.partition(b"\r\n\r\n")
+    dropped = (b"connection:", b"expect:", b"keep-alive:")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(dropped)]
+    return b"\r\n".join([*lines, b"Connection: close"]) + end + body
+
+
+def _error_answer(status: str, code: str, message: str) -> bytes:
+    body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'.encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nConnection: close\r\n"
+    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Drop the connection with a TCP reset instead of an orderly end."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@contextmanager
+def fault_proxy(target_port: int, rates: FaultRates, seed: int = 0, delay_s: float = 0.0) -> Iterator[FaultProxy]:
+    """Run the proxy in a thread of its own, on a free port."""
+    proxy = FaultProxy(target_port, rates, seed, delay_s=delay_s)
+    with serving(proxy.serve) as (proxy.url, _):
+        yield proxy
+
+
+@contextmanager
+def serving(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
+    """A server in a thread of its own, on a free port: its address, and the loop that it runs in."""
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, limit=2**26))
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield url, loop
+    finally:
+        asyncio.run_coroutine_threadsafe(_end(server), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _end(server: asyncio.Server) -> None:
+    server.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

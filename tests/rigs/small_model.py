@@ -1,0 +1,84 @@
+"""A small random DeepSeek-OCR checkpoint, and how to run the real vLLM on it on a CPU.
+
+Be within `vllm_environment` before vLLM is imported: it reads most of these variables then. It does not know pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jobs.bench.checkpoint import write_checkpoint
+from jobs.bench.model_sizes import SIZES
+
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # several engines share this machine's cores
+    "TORCHDYNAMO_DISABLE": "1",
+    "OMP_NUM_THREADS": "1",
+    # `AsyncLLM` has its one worker in the engine's process, as on a GPU, and `vllm.LLM` its engine in this one: both
+    # start in half the time.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+}
+
+
+@contextmanager
+def vllm_environment() -> Iterator[None]:
+    """What this process and its children need to run vLLM side by side. What vLLM itself sets in here, such as the
+    names of its shared memory, is gone afterwards: later children must not share them."""
+    before = dict(os.environ)
+    os.environ.update(ENVIRONMENT)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def small_model(directory: Path, *, loops: bool = False) -> Path:
+    """Write the checkpoint into a folder below the directory, once; returns the folder."""
+    path = directory / ("loops" if loops else "small")
+    return path if path.exists() else write_checkpoint(path, SIZES["small"], loops=loops)
+
+
+def engine_arguments(model: Path, **others: Any) -> dict[str, Any]:
+    """What `vllm.LLM` and `AsyncEngineArgs` take: the least that runs, and float32, since bfloat16 on a CPU
+    gives other tokens with another number of threads or another batch."""
+    return {
+        "model": str(model),
+        "dtype": "float32",
+        "max_model_len": 2048,
+        "max_num_seqs": 16,
+        "max_num_batched_tokens": 4096,
+        "kv_cache_memory_bytes": 64 << 20,
+        "enforce_eager": True,
+        "enable_prefix_caching": False,
+        "enable_mm_embeds": True,
+        "limit_mm_per_prompt": {"image": 1},
+        "mm_processor_cache_gb": 0,
+        "disable_log_stats": True,
+        **others,
+    }
+
+
+@contextmanager
+def without_flask() -> Iterator[None]:
+    """Start an engine in this process within this. vLLM looks at every value of every loaded module, and Flask's
+    proxies, which moto brings along, raise when looked at outside of a request."""
+    hidden = {
+        name: module
+        for name, module in sys.modules.items()
+        if any(type(value).__module__ == "werkzeug.local" for value in vars(module).values())
+    }
+    for name in hidden:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        sys.modules.update(hidden)

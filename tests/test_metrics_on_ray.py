@@ -1,0 +1,144 @@
+"""From a run on Ray through Ray's agents into a real Prometheus: every panel of the dashboard has data, every alert can
+be evaluated, and the counters agree with the books although a runner is lost in the middle."""
+
+import asyncio
+import json
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from jobs.convert import convert
+from jobs.plan import Inputs, make_plan
+from pipeline.account import Account
+from pipeline.config import Settings, StorageSettings
+from pipeline.plan_log import planned_shards
+from pipeline.storage import open_folder
+from tests.rigs.prometheus import Prometheus, free_port, prometheus, require_prometheus
+from tests.runs import read_table, scripted_settings, write_samples
+
+_INFRA = Path(__file__).resolve().parents[1] / "infra"
+_DASHBOARD = json.loads((_INFRA / "grafana/quire.json").read_text())
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
+    """A head node and a node with CPUs, and the folder where Ray lists their metrics ports. Not below `tmp_path`, which
+    is too long for a socket's name."""
+    require_prometheus()
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        node = {"object_store_memory": 200 << 20, "temp_dir": folder}
+        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": free_port()}
+        cluster = Cluster(initialize_head=True, head_node_args={**node, **head})
+        cluster.add_node(num_cpus=3, **node)
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        yield cluster, Path(folder)
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def shipped_configuration(folder: Path, ray_folder: Path) -> Path:
+    """What `infra/prometheus` has, in a hurry and with Ray's files elsewhere."""
+    folder.mkdir()
+    for name in ("prometheus.yml", "alerts.yml"):
+        text = (_INFRA / "prometheus" / name).read_text()
+        text = text.replace("/tmp/ray/", f"{ray_folder}/").replace("_interval: 15s", "_interval: 1s")
+        (folder / name).write_text(text.replace("evaluation_interval: 30s", "evaluation_interval: 1s"))
+    return folder / "prometheus.yml"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("default")
+def test_a_run_on_ray_fills_the_dashboard(tmp_path: Path, cluster: tuple[Cluster, Path]) -> None:
+    write_samples(tmp_path / "in")
+    inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
+    asyncio.run(make_plan(Inputs(inputs.sources, (), str(tmp_path / "look")), scripted_settings(tmp_path)))
+    shard = next(planned_shards(open_folder(str(tmp_path / "look"), StorageSettings())))
+    settings = scripted_settings(
+        tmp_path,
+        "ray.num_engines=2",
+        'engine.modes=["tiny", "base@0.4"]',
+        pages={f"{shard.ranges[0].doc_id}:0": "crash_once"},
+        loop_share=0.2,
+        truncate_share=0.1,
+        reject_share=0.1,
+        window=2,
+        seconds_per_page=0.6,
+    )
+    started = time.time()
+    with prometheus(shipped_configuration(tmp_path / "infra", cluster[1]), tmp_path / "data") as server:
+        account = asyncio.run(convert_and_lose_the_runner(inputs, settings, tmp_path / "journal"))
+        rows = read_table(tmp_path / "out", "pages").to_pylist()
+        wait_until(lambda: sum(server.values("sum(quire_pages_total)").values()) == len(rows))
+        assert server.values("sum by (outcome) (quire_pages_total)", "outcome") == by_one(account.pages)
+        assert server.values("sum by (kind) (quire_failures_total)", "kind") == by_one(account.failures)
+        attempts = Counter(
+            ({"tiny": "tiny", "base": "base@0.4"}[attempt["mode"]], attempt["outcome"])
+            for row in rows
+            for attempt in row["attempts"]
+        )
+        assert server.values("sum by (rung, outcome) (quire_attempts_total)", "rung", "outcome") == attempts
+        tokens = {("image",): "num_image_tokens", ("output",): "num_output_tokens"}
+        assert server.values("sum by (kind) (quire_tokens_total)", "kind") == {
+            kind: sum(row[column] or 0 for row in rows) for kind, column in tokens.items()
+        }
+        assert set(server.ask("label/run/values")) == {str(tmp_path / "out")}
+        queries = panel_queries(str(tmp_path / "out"))
+        assert not [query for query in queries if not has_numbers(server.series(query, started))]
+        check_alerts(server)
+
+
+async def convert_and_lose_the_runner(inputs: Inputs, settings: Settings, journal: Path) -> Account:
+    running = asyncio.create_task(convert(inputs, settings, use_ray=True))
+    while not journal.exists() or len(journal.read_bytes().splitlines()) < 20:
+        await asyncio.sleep(0.1)
+    processes = psutil.Process().children(recursive=True)
+    [runner] = [process for process in processes if process.name().startswith("ray::Runner")]
+    runner.kill()
+    return await running
+
+
+def check_alerts(server: Prometheus) -> None:
+    """All can be evaluated, and one of them speaks up about a run like this."""
+    subprocess.run(["promtool", "check", "rules", str(_INFRA / "prometheus/alerts.yml")], check=True)
+    wait_until(lambda: all(rule["health"] == "ok" for rule in rules_of(server)))
+    states = {rule["name"]: rule["state"] for rule in rules_of(server)}
+    assert len(states) >= 6
+    assert states["QuireLoopRate"] == "pending"
+
+
+def rules_of(server: Prometheus) -> list[dict[str, Any]]:
+    return [rule for group in server.ask("rules")["groups"] for rule in group["rules"]]
+
+
+def panel_queries(run: str) -> list[str]:
+    """Each query of the dashboard, with its variables filled in as Grafana would."""
+    queries = [target["expr"] for panel in _DASHBOARD["panels"] for target in panel["targets"]]
+    return [query.replace("$run", run).replace("$__rate_interval", "5s") for query in queries]
+
+
+def has_numbers(series: list[dict[str, Any]]) -> bool:
+    return any(value != "NaN" for one in series for _, value in one["values"])
+
+
+def by_one(counts: Counter[str]) -> dict[tuple[str], int]:
+    return {(name,): number for name, number in counts.items()}
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)

@@ -1,0 +1,245 @@
+"""On Ray: the same bytes as on one machine, whatever dies. Real clusters, real processes."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from ray.exceptions import RayError
+
+from jobs.convert import convert
+from jobs.plan import Inputs, make_plan
+from pipeline import ray_flow
+from pipeline.account import Account, take_account
+from pipeline.config import RaySettings, StorageSettings
+from pipeline.engines.scripted_engine import journal_counts
+from pipeline.errors import ConfigError, EngineDead, ImageLost, QuireError, RunStopped
+from pipeline.metrics import outcomes
+from pipeline.plan_log import planned_shards
+from pipeline.ray_flow.runner import RunnerActor
+from pipeline.ray_flow.workers import EngineActor, EngineWorker
+from pipeline.records import PageImage, Recognition, Request
+from pipeline.storage import open_folder
+from pipeline.usage import used_hours
+from tests.runs import peak_in_flight, read_table, results, scripted_settings, write_samples
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A head node without CPUs, where drivers and runners live; tests add nodes to it."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # other tests run beside this one
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 200 << 20})
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def inputs_of(tmp_path: Path, output: str) -> Inputs:
+    return Inputs((str(tmp_path / "in"),), (), str(tmp_path / output))
+
+
+def test_one_machine_and_ray_give_the_same_bytes(tmp_path: Path, cluster: Cluster) -> None:
+    """Loops, truncated pages and rejected ones included."""
+    cluster.add_node(num_cpus=3, object_store_memory=200 << 20)
+    write_samples(tmp_path / "in")
+    (tmp_path / "in/broken.pdf").write_bytes(b"%PDF-1.7 and nothing else")
+    settings = scripted_settings(
+        tmp_path,
+        "ray.num_engines=2",
+        'engine.modes=["tiny", "gundam"]',
+        loop_share=0.2,
+        truncate_share=0.1,
+        reject_share=0.1,
+    )
+    asyncio.run(convert(inputs_of(tmp_path, "local"), settings, use_ray=False))
+    asyncio.run(convert(inputs_of(tmp_path, "ray"), settings, use_ray=True))
+    local, on_ray = (results(open_folder(str(tmp_path / name), StorageSettings())) for name in ("local", "ray"))
+    assert local == on_ray
+    assert len(local) > 15
+    outcomes = Counter(read_table(tmp_path / "ray", "pages")["outcome"].to_pylist())
+    assert outcomes["failed"] and outcomes["ocr"] and outcomes["blank"]
+
+
+def test_pixels_that_engines_have_read_leave_the_shared_memory(tmp_path: Path, cluster: Cluster) -> None:
+    """Each page's image is 6.5 MB, bytes for two are admitted, and pages wait for their answers by the dozen."""
+    cluster.add_node(num_cpus=3, object_store_memory=200 << 20)
+    pages = write_samples(tmp_path / "in")
+    trace, room_for_two = tmp_path / "trace", "flow.megabytes_in_flight=14"
+    settings = scripted_settings(
+        tmp_path, room_for_two, "ray.num_engines=1", trace=trace, seconds_per_page=6.0, window=16
+    )
+    account = asyncio.run(convert(inputs_of(tmp_path, "out"), settings, use_ray=True))
+    assert account.pages.total() == sum(pages.values())
+    assert peak_in_flight(trace) > 4
+
+
+@pytest.mark.parametrize(("behaviour", "kind"), [("crash", "engine_crash"), ("stall", "engine_timeout")])
+def test_a_page_that_kills_or_stops_engines_is_found_alone(
+    tmp_path: Path, cluster: Cluster, behaviour: str, kind: str
+) -> None:
+    cluster.add_node(num_cpus=3, object_store_memory=200 << 20)
+    write_samples(tmp_path / "in")
+    inputs = inputs_of(tmp_path, "out")
+    asyncio.run(make_plan(inputs, scripted_settings(tmp_path)))
+    shard = next(planned_shards(open_folder(inputs.output, StorageSettings())))
+    guilty = (shard.ranges[1].doc_id, 1)
+    settings = scripted_settings(
+        tmp_path,
+        "ray.num_engines=2",
+        'engine.modes=["tiny"]',
+        "engine.stuck_after_s=4",
+        pages={f"{guilty[0]}:1": behaviour},
+        seconds_per_page=0.02,
+    )
+    asyncio.run(convert(inputs_of(tmp_path, "crashing"), settings, use_ray=True))
+    rows = read_table(tmp_path / "crashing", "pages").to_pylist()
+    failed = [(row["doc_id"], row["page_index"], row["failure"]["kind"]) for row in rows if row["failure"]]
+    assert failed == [(*guilty, kind)]
+    assert journal_counts(tmp_path / "journal")[(*guilty, "tiny")] == 3, "twice under suspicion, then alone"
+
+
+def test_a_lost_node_costs_only_what_was_on_it(tmp_path: Path, cluster: Cluster) -> None:
+    """Both engines and all rasterizers run on two nodes; one is taken away in the middle, and a third joins."""
+    nodes = [cluster.add_node(num_cpus=2, object_store_memory=200 << 20) for _ in range(2)]
+    pages = write_samples(tmp_path / "in")
+    settings = scripted_settings(
+        tmp_path,
+        "ray.num_engines=2",
+        "ray.rasterizer_cpus=1",
+        "ray.shared_folders=true",
+        seconds_per_page=0.2,
+        window=2,
+    )
+
+    async def lose_a_node() -> None:
+        journal = tmp_path / "journal"
+        while not journal.exists() or len(journal.read_bytes().splitlines()) < 6:
+            await asyncio.sleep(0.05)
+        await asyncio.to_thread(cluster.remove_node, nodes[1], allow_graceful=False)
+        cluster.add_node(num_cpus=2, object_store_memory=200 << 20)  # not in a thread: it installs signal handlers
+
+    async def run() -> None:
+        losing = asyncio.create_task(lose_a_node())
+        account = await convert(inputs_of(tmp_path, "out"), settings, use_ray=True)
+        await losing
+        assert account.pages.total() == sum(pages.values())
+        assert account.pages["failed"] == 0
+
+    asyncio.run(run())
+
+
+def test_a_shard_that_is_asked_for_twice_is_converted_once(tmp_path: Path, cluster: Cluster) -> None:
+    """As after a broken connection: the first call is lost on its way back, and what it began goes on."""
+    cluster.add_node(num_cpus=3, object_store_memory=200 << 20)
+    pages = write_samples(tmp_path / "in", 2)
+    settings = scripted_settings(tmp_path, "ray.shared_folders=true", seconds_per_page=0.5)
+    asyncio.run(make_plan(inputs_of(tmp_path, "out"), settings))
+    folder = open_folder(str(tmp_path / "out"), StorageSettings())
+    (shard,) = planned_shards(folder)
+    ray_flow.connect(settings.ray)
+    try:
+        engine = EngineActor.options(num_cpus=1).remote(settings)
+        runner = RunnerActor.remote(ray_flow.Work(settings, folder.uri))
+        first, second = ray.get([runner.convert.remote(shard, [engine]) for _ in range(2)])
+    finally:
+        ray_flow.disconnect()
+    assert first == second and outcomes(first).total() == sum(pages.values())
+    assert set(journal_counts(tmp_path / "journal").values()) == {1}
+
+
+def test_a_cluster_may_grow_into_its_work(tmp_path: Path, cluster: Cluster) -> None:
+    """The head has no CPUs; the node that the engines ask for comes when they are waiting."""
+    pages = write_samples(tmp_path / "in", 3)
+    settings = scripted_settings(tmp_path, "ray.num_engines=2", "ray.shared_folders=true")
+    with pytest.raises(ConfigError, match=r"ray\.may_grow=true"):
+        asyncio.run(convert(inputs_of(tmp_path, "out"), settings, use_ray=True))
+    growing = replace(settings, ray=replace(settings.ray, may_grow=True))
+
+    async def run() -> None:
+        running = asyncio.create_task(convert(inputs_of(tmp_path, "out"), growing, use_ray=True))
+        while not ray.is_initialized():
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(2)  # so that engines have been asking for a while
+        cluster.add_node(num_cpus=2, object_store_memory=200 << 20)
+        assert (await running).pages.total() == sum(pages.values())
+
+    asyncio.run(run())
+
+
+def test_a_canary_stops_a_run_and_a_later_one_goes_on(tmp_path: Path, cluster: Cluster) -> None:
+    """The runner waits for its next shard while the canary is judged."""
+    cluster.add_node(num_cpus=3, object_store_memory=200 << 20)
+    pages = write_samples(tmp_path / "in")
+    folder = open_folder(str(tmp_path / "out"), StorageSettings())
+
+    def run(*overrides: str) -> Account:
+        settings = scripted_settings(
+            tmp_path, "ray.num_engines=2", 'engine.modes=["tiny", "base"]', *overrides, loop_share=1.0
+        )
+        return asyncio.run(convert(inputs_of(tmp_path, "out"), settings, use_ray=True))
+
+    with pytest.raises(RunStopped, match="the canary, 1 of .* shards, is not well:\n.*went into a loop"):
+        run("canary.enabled=true")
+    assert take_account(folder).num_shards_done == 1
+    account = run("canary.enabled=true", "canary.max_loop_share=1")
+    assert account.is_complete and account.pages.total() == sum(pages.values())
+    assert set(journal_counts(tmp_path / "journal").values()) == {1}
+    assert used_hours(folder) > 0
+
+
+def test_no_process_is_left_after_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    write_samples(tmp_path / "in", 3)
+    settings = scripted_settings(tmp_path, "ray.num_engines=1", "ray.address=local", "ray.object_store_mb=200")
+    asyncio.run(convert(inputs_of(tmp_path, "out"), settings, use_ray=True))
+    left = [child for child in psutil.Process(os.getpid()).children(recursive=True) if child.is_running()]
+    psutil.wait_procs(left, timeout=20)
+    names = [" ".join(child.cmdline()) for child in left if child.is_running()]
+    assert not [name for name in names if "ray::" in name or "child_process" in name or "raylet" in name]
+
+
+def ready(result: Any) -> asyncio.Future[Any]:
+    """Stands in for the reference to an image, which Ray makes: it has come, or is lost."""
+    future = asyncio.get_running_loop().create_future()
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+    return future
+
+
+async def test_an_image_that_is_lost_is_no_death_of_the_engine(tmp_path: Path) -> None:
+    engine = EngineWorker(scripted_settings(tmp_path))
+    await engine.start()
+    with pytest.raises(ImageLost):
+        await engine.begin([ready(RayError("its node is gone"))], Request("base"))
+
+
+async def test_a_new_life_of_an_engine_actor_has_no_answer_to_what_an_earlier_one_began(tmp_path: Path) -> None:
+    """Or a page could be given the text of another."""
+    lives = [EngineWorker(scripted_settings(tmp_path)) for _ in range(2)]
+    page = PageImage("ab" * 32, 0, "base", 8, 8, 0, 0, 273, 72.0, "sha", ())
+    tickets = []
+    for life in lives:
+        await life.start()
+        tickets.append(await life.begin([ready(page)], Request("base")))
+    with pytest.raises(EngineDead):
+        await lives[1].finish(tickets[0])
+    answer, window = await lives[1].finish(tickets[1])
+    assert isinstance(answer, Recognition) and window > 1
+
+
+def test_an_address_where_nobody_listens_is_a_message() -> None:
+    with pytest.raises(QuireError, match="cannot join the Ray cluster at '127.0.0.1:1'"):
+        ray_flow.connect(RaySettings(address="127.0.0.1:1"))

