@@ -34,22 +34,31 @@ def read_rows(
     folder: Folder, key: str, columns: list[str] | None = None, doc_id: str | None = None
 ) -> list[dict[str, Any]]:
     """Rows of one file as dictionaries: all of them, or those of one document. Fetches only what it needs."""
-    source = _RangedFile(folder, key) if columns else pa.BufferReader(folder.get(key))
+    source = _ranged_file(folder, key) if columns else pa.BufferReader(folder.get(key))
     table = _read(source, {*columns, "doc_id"} if columns and doc_id else columns)
     if doc_id:
-        table = table.filter(pc.field("doc_id") == doc_id)
+        table = table.filter(pc.equal(table["doc_id"], doc_id))
     rows: list[dict[str, Any]] = (table.select(columns) if columns else table).to_pylist()
     return rows
 
 
 def _read(source: Any, columns: Iterable[str] | None = None) -> pa.Table:
-    """In this thread alone: a thread of Arrow's that still has a Python file in hand when the interpreter ends takes
-    the process down with a signal, after its work is done."""
-    return pq.ParquetFile(source).read(list(columns) if columns else None, use_threads=False)
+    """In this thread alone: a thread of Arrow's that still has a Python object in hand when the interpreter ends takes
+    the process down with a signal, after its work is done. Reading ahead (`pre_buffer`) is done by such threads, even
+    where `use_threads` is false."""
+    return pq.ParquetFile(source, pre_buffer=False).read(list(columns) if columns else None, use_threads=False)
+
+
+_READ_AHEAD_BYTES = 64 << 10  # columns side by side come in one request; those after a column of texts in another
+
+
+def _ranged_file(folder: Folder, key: str) -> io.BufferedReader:
+    """An object as a file that fetches only what is read of it: a few columns of a table are a small part."""
+    return io.BufferedReader(_RangedFile(folder, key), _READ_AHEAD_BYTES)
 
 
 class _RangedFile(io.RawIOBase):
-    """An object as a file that fetches only what is read of it: a few columns of a table are a small part."""
+    """Each read is a request."""
 
     def __init__(self, folder: Folder, key: str) -> None:
         self._folder, self._key = folder, key
@@ -70,9 +79,11 @@ class _RangedFile(io.RawIOBase):
         self._position = origin + offset
         return self._position
 
-    def read(self, size: int = -1) -> bytes:
-        left = max(0, self._size_bytes - self._position)
-        length = left if size < 0 else min(size, left)
-        data = self._folder.get_range(self._key, self._position, length) if length else b""
-        self._position += len(data)
-        return data
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        length = min(len(view), self._size_bytes - self._position)
+        if length <= 0:
+            return 0
+        view[:length] = self._folder.get_range(self._key, self._position, length)
+        self._position += length
+        return length

@@ -1,11 +1,17 @@
 """Tables through a folder: same rows same bytes, and a few columns do not cost the whole file."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
-from pipeline.storage import Folder
+from pipeline.config import StorageSettings
+from pipeline.storage import Folder, open_folder
 from pipeline.tables import read_rows, to_parquet
 
 SCHEMA = pa.schema([("doc_id", pa.string()), ("page_index", pa.int32()), ("markdown", pa.string())])
@@ -15,11 +21,11 @@ ROWS: list[dict[str, Any]] = [
 
 
 class Counting:
-    """A folder that counts the bytes it gives out."""
+    """A folder that counts the bytes it gives out, and the times."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self.num_bytes = 0
+        self.num_bytes = self.num_requests = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._folder, name)
@@ -27,6 +33,7 @@ class Counting:
     def get_range(self, key: str, start: int, length: int) -> bytes:
         data = self._folder.get_range(key, start, length)
         self.num_bytes += len(data)
+        self.num_requests += 1
         return data
 
 
@@ -44,6 +51,39 @@ def test_a_few_columns_of_one_document(folder: Folder) -> None:
     rows = read_rows(counting, "pages/a.parquet", ["page_index"], doc_id="b")
     assert rows == [{"page_index": i} for i in range(1, 200, 2)]
     assert 0 < counting.num_bytes < len(data) / 2
+
+
+def test_columns_side_by_side_cost_few_requests(tmp_path: Path) -> None:
+    schema = pa.schema([*SCHEMA, *((f"number_{i}", pa.int64()) for i in range(20))])
+    rows = [{**row, **{f"number_{i}": i for i in range(20)}} for row in ROWS]
+    folder = open_folder(str(tmp_path), StorageSettings())
+    folder.put("pages/a.parquet", to_parquet(rows, schema))
+    counting: Any = Counting(folder)
+    columns = [name for name in schema.names if name != "markdown"]
+    assert read_rows(counting, "pages/a.parquet", columns) == [
+        {name: row[name] for name in columns} for row in rows
+    ]
+    assert counting.num_requests <= 4
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")
+def test_reading_starts_no_thread(tmp_path: Path) -> None:
+    """One that is at work when the interpreter ends would take the process down."""
+    open_folder(str(tmp_path), StorageSettings()).put("pages/a.parquet", to_parquet(ROWS, SCHEMA))
+    program = f"""
+import os
+from pipeline.config import StorageSettings
+from pipeline.storage import open_folder
+from pipeline.tables import read_rows, read_table
+
+before = len(os.listdir("/proc/self/task"))
+folder = open_folder({str(tmp_path)!r}, StorageSettings())
+assert read_table(folder, "pages/a.parquet").num_rows == 200
+assert len(read_rows(folder, "pages/a.parquet", ["page_index"], "a")) == 100
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
 
 
 def test_ranges(folder: Folder) -> None:
