@@ -28,6 +28,10 @@ from tests.rigs.endpoint import Endpoint
 from tests.rigs.moto_server import moto_server
 from tests.rigs.radosgw import RadosGateway, missing_programs, radosgw
 
+# A process keeps the mode that its first cluster had, and a cluster without addresses (`ray.init()`) sets it to "token"
+# where nothing is said: a later one in another mode would lose its actors as they are made.
+os.environ["RAY_AUTH_MODE"] = "disabled"
+
 
 @dataclass(frozen=True, slots=True)
 class TestBucket:

@@ -34,7 +34,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
     """A head node and a node with CPUs, and the folder where Ray lists their metrics ports. Not below `tmp_path`, which
     is too long for a socket's name."""
     require_prometheus()
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:

@@ -21,9 +21,10 @@ from pipeline.account import Account, take_account
 from pipeline.config import RaySettings, StorageSettings
 from pipeline.engines.scripted_engine import journal_counts
 from pipeline.errors import ConfigError, EngineDead, ImageLost, QuireError, RunStopped
+from pipeline.held_image import HeldImage
 from pipeline.metrics import outcomes
 from pipeline.plan_log import planned_shards
-from pipeline.ray_flow.runner import RunnerActor
+from pipeline.ray_flow.runner import RayEngineHost, RunnerActor
 from pipeline.ray_flow.workers import EngineActor, EngineWorker
 from pipeline.records import PageImage, Recognition, Request
 from pipeline.storage import open_folder
@@ -36,7 +37,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarn
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A head node without CPUs, where drivers and runners live; tests add nodes to it."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # other tests run beside this one
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 200 << 20})
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
@@ -156,6 +156,31 @@ def test_a_shard_that_is_asked_for_twice_is_converted_once(tmp_path: Path, clust
         ray_flow.disconnect()
     assert first == second and outcomes(first).total() == sum(pages.values())
     assert set(journal_counts(tmp_path / "journal").values()) == {1}
+
+
+def test_an_engine_that_was_ended_answers_only_from_its_next_life(tmp_path: Path, cluster: Cluster) -> None:
+    """Ray kills without waiting: until then the old process would say that it is ready, and take a page with it."""
+    cluster.add_node(num_cpus=1, object_store_memory=200 << 20)
+    settings = scripted_settings(tmp_path)
+    page = PageImage("ab" * 32, 0, "base", 8, 8, 0, 0, 273, 72.0, "sha", ())
+
+    async def never() -> Any:
+        raise AssertionError("the image is there")
+
+    async def run() -> None:
+        host = RayEngineHost(EngineActor.options(num_cpus=1).remote(settings))
+        await host.start()
+        for _ in range(5):
+            await host.stop()
+            await host.start()
+            image = HeldImage(ray.put(page), 0, never, lambda num_bytes: None)
+            assert await host.recognize(image, Request("base"))
+
+    ray_flow.connect(settings.ray)
+    try:
+        asyncio.run(run())
+    finally:
+        ray_flow.disconnect()
 
 
 def test_a_cluster_may_grow_into_its_work(tmp_path: Path, cluster: Cluster) -> None:

@@ -179,11 +179,15 @@ class _Feeder:
 async def _wait_until_alive(runner: Any) -> None:
     """A killed runner fails calls at once while Ray starts it again, which takes seconds."""
     deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    is_known = False
     while True:
         try:
             await runner.look.remote()
             return
         except RayActorError as exc:
+            if not is_known:
+                _log.warning("a shard runner does not answer; it has %g s to come back: %s", PATIENCE_S, exc)
+                is_known = True
             if asyncio.get_running_loop().time() > deadline:
                 raise QuireError(f"a shard runner did not come back within {PATIENCE_S:g} s: {exc}") from exc
             await asyncio.sleep(PROBE_SECONDS)

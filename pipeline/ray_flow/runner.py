@@ -150,24 +150,28 @@ class RayEngineHost:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
         self._window = 1
+        self._life = self._ended_life = ""
 
     @property
     def window(self) -> int:
         return self._window
 
     async def start(self) -> None:
-        """Wait until the actor answers. Ray restarts it, elsewhere if its node is gone, so "died" is not final."""
+        """Wait until the actor answers. Ray restarts it, elsewhere if its node is gone, so "died" is not final. Nor is
+        an answer of the process that was ended last: Ray kills without waiting."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             try:
-                self._window = await self._actor.start.remote()
-                return
+                life, self._window = await self._actor.start.remote()
+                if life != self._ended_life:
+                    self._life = life
+                    return
             except RayTaskError as exc:
                 raise cause(exc) from exc
             except RayError as exc:
                 if asyncio.get_running_loop().time() > deadline:
                     raise EngineFailure(f"an engine did not come back within {PATIENCE_S:g} s: {exc}") from exc
-                await asyncio.sleep(PROBE_SECONDS)
+            await asyncio.sleep(PROBE_SECONDS)
 
     async def recognize(self, page: HeldImage[ImageRef], request: Request) -> Recognition:
         """Two calls: Ray keeps what a call was given until the call returns, and the first one returns when the engine
@@ -189,4 +193,5 @@ class RayEngineHost:
 
     async def stop(self) -> None:
         """End the actor's process; Ray starts another one in its place."""
+        self._ended_life = self._life
         ray.kill(self._actor, no_restart=False)

@@ -72,17 +72,18 @@ class EngineWorker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._life = uuid.uuid4().hex
         self._engine: LocalEngine | None = None
         self._starting = asyncio.Lock()
         self._begun: dict[str, asyncio.Task[_Answer]] = {}
 
-    async def start(self) -> int:
-        """Have the engine ready; returns its window. Loading a model takes a minute, and the caller may ask again
-        meanwhile."""
+    async def start(self) -> tuple[str, int]:
+        """Have the engine ready; returns which life of the actor this is, and the engine's window. Loading a model
+        takes a minute, and the caller may ask again meanwhile."""
         async with self._starting:
             if self._engine is None:
                 self._engine = await make_engine(self._settings, num_processes=1)
-        return self._engine.window
+        return self._life, self._engine.window
 
     def _window(self) -> int:
         return self._engine.window if self._engine else 1
