@@ -14,6 +14,7 @@ from jobs.doctor import doctor_command
 from jobs.engines import engines_command
 from jobs.nightly import EXIT_TOO_MANY_GONE, nightly_command
 from jobs.plan import plan_command
+from jobs.printable import printable_lines
 from jobs.report import report_command
 from jobs.status import EXIT_SUMS_DISAGREE, status_command
 from jobs.submit import submit_command
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def _fail(message: str, exit_code: int) -> None:
-    click.echo(f"quire: {message}", err=True)
+    click.echo(f"quire: {printable_lines(message)}", err=True)
     sys.exit(exit_code)
 
 

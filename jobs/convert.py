@@ -100,19 +100,17 @@ async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
                 f"{totals.num_pages - num_done} pages were converted and are not in {folder.uri}"
             )
         num_before = num_done
-        with (
-            Progress("converting", totals.num_pages, num_done) as progress,
-            Gate(folder, settings, totals.num_shards) as gate,
-        ):
+        async with Gate(folder, settings, totals.num_shards) as gate:
+            with Progress("converting", totals.num_pages, num_done) as progress:
 
-            def show(counts: Mapping[str, int]) -> None:
-                gate.observe(counts)
-                progress.show(counts)
+                def show(counts: Mapping[str, int]) -> None:
+                    gate.observe(counts)
+                    progress.show(counts)
 
-            if use_ray:
-                verdict = await _convert_on_ray(gate, inputs, settings, show)
-            else:
-                verdict = await _convert_here(gate, inputs, settings, writer, show)
+                if use_ray:
+                    verdict = await _convert_on_ray(gate, inputs, settings, show)
+                else:
+                    verdict = await _convert_here(gate, inputs, settings, writer, show)
         if verdict is not None:
             click.echo(str(verdict), err=True)
         if gate.reason:

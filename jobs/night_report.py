@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.printable import printable
 from pipeline.nights.changes import Known
 from pipeline.nights.log import Night, night_key
 from pipeline.nights.look_up import Found
@@ -78,7 +79,7 @@ class NightReport:
         lines.append(f"new pages   {self.pages.total()}: {_counts(self.pages)}; {self.num_tokens:,} tokens")
         if self.failures:
             lines.append(f"failures    {_counts(self.failures)}")
-        lines += [f"  {_printable(uri)}  {_printable(why)}" for uri, why in self.worst[:_NUM_WORST]]
+        lines += [f"  {printable(uri)}  {printable(why)}" for uri, why in self.worst[:_NUM_WORST]]
         if len(self.worst) > _NUM_WORST:
             lines.append(f"  … and {len(self.worst) - _NUM_WORST} more")
         lines.append(f"live        {self.live.total()} objects: {_counts(self.live)}")
@@ -126,7 +127,7 @@ def _worst(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _line(change: str, names: Sequence[str]) -> str:
-    shown = ", ".join(_printable(name) for name in names[:_NUM_NAMES])
+    shown = ", ".join(printable(name) for name in names[:_NUM_NAMES])
     more = ", …" if len(names) > _NUM_NAMES else ""
     return f"{change:<12}{len(names):<6}{shown}{more}".rstrip()
 
@@ -134,7 +135,3 @@ def _line(change: str, names: Sequence[str]) -> str:
 def _counts(counts: Counter[str]) -> str:
     in_order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{number} {name}" for name, number in in_order) or "none"
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -123,7 +123,7 @@ def check_gone(known: Mapping[str, Known], listing: Mapping[str, DocumentRef], m
     gone = gone_objects(known, listing)
     if len(gone) > max_share * len(known):
         raise TooManyGone(
-            f"{len(gone)} of {len(known)} objects are gone at once, one of them {min(gone)!r}; nothing was done. If "
-            f"the sources are complete and that is right, run again with --allow-deletions "
+            f"{len(gone)} of {len(known)} objects are gone at once, one of them {min(gone)!r}; nothing of that was "
+            f"recorded. If the sources are complete and that is right, run again with --allow-deletions "
             f"(the limit is the setting nightly.max_gone_share, now {max_share:g})"
         )

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from jobs.options import settings_from, storage_options
+from jobs.printable import printable
 from pipeline.account import Account, take_account
 from pipeline.run_folder import read
 from pipeline.storage import open_folder
@@ -48,10 +49,10 @@ def describe_account(account: Account) -> str:
     if account.failures:
         lines.append("failures   " + _counts(account.failures))
     unread = list(account.unread.items())
-    lines += [f"  {status:<12}{uri}  {detail}" for uri, (status, detail) in unread[:20]]
+    lines += [f"  {status:<12}{printable(uri)}  {printable(detail)}" for uri, (status, detail) in unread[:20]]
     if len(unread) > 20:
         lines.append(f"  … and {len(unread) - 20} more; see the table plan, column status")
-    lines += [f"WRONG      {problem}" for problem in account.problems[:20]]
+    lines += [f"WRONG      {printable(problem)}" for problem in account.problems[:20]]
     return "\n".join(lines)
 
 

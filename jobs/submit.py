@@ -135,7 +135,7 @@ def _next_name(server: JobServer, name: str) -> str:
     for job in earlier:
         if not job.has_ended:
             raise _taken(job.job_id)
-    return f"{name}-{len(earlier) + 1}"
+    return f"{name}-{1 + max((int(job.job_id.rpartition('-')[2]) for job in earlier), default=0)}"
 
 
 def is_same_work(job_id: str, name: str) -> bool:

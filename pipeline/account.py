@@ -1,7 +1,8 @@
 """The books of a run: pages planned against rows written, read from the files alone.
 
-Every planned page must have exactly one row in `pages`. Shards are checked one at a time, so memory does not grow
-with the run. `finish` and `quire status` read the same books; only `finish` insists that they balance.
+Every planned page must have exactly one row in `pages`. Shards are checked one at a time, so memory grows
+with nothing but the names of documents that could not be read (some 200 bytes each). `finish` and `quire status` read
+the same books; only `finish` insists that they balance.
 """
 
 from __future__ import annotations

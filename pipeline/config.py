@@ -95,7 +95,7 @@ class EngineSettings:
     start_timeout_s: Seconds = 1800.0  # so is one that is not ready to read in that time
     latents: Literal["off", "keep", "reuse"] = "off"  # of pages, on storage; reuse keeps what it does not find
     latents_uri: str = ""  # where; empty: "latents" in the output folder
-    max_restarts_per_hour: Positive = 20  # of each engine; beyond it the run stops
+    max_restarts_per_hour: Positive = 20  # of each engine; beyond it the engine is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class CostSettings:
 class CanarySettings:
     """Bounds that the first shards of a run must keep before it goes on. Shares are of pages. Changes no results."""
 
-    enabled: bool | None = None  # None: where the plan has 100 shards or more
+    enabled: bool | None = None  # None: where 100 shards or more are left
     max_loop_share: Share = (
         0.15  # with any attempt that looped; published figures: 4 % of PDF pages, 9 % of newspapers
     )

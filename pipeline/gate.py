@@ -29,6 +29,7 @@ from pipeline.write import committed_shards, pages_key
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
+_SECONDS_BETWEEN_NOTES = 60.0
 _GO_ON = "and the next shard would take it beyond. Run it again with a higher limit to go on"
 
 
@@ -40,7 +41,8 @@ def open_shards(folder: Folder, shards: Iterable[Shard], done: Collection[str]) 
 
 
 class Gate:
-    """The gate of one run. Use as a context manager around the run; its time is noted at the end."""
+    """The gate of one run. Use as a context manager around the run, in its event loop; its time is noted once a minute
+    and at the end."""
 
     def __init__(self, folder: Folder, settings: Settings, num_shards: int) -> None:
         """`num_shards` of the whole plan."""
@@ -53,20 +55,34 @@ class Gate:
         self._meter: Meter | None = None
         self._num_begun = self._num_done = 0  # pages
         self._is_over = threading.Event()
+        self._noting: asyncio.Task[None] | None = None
 
-    def __enter__(self) -> Gate:
+    async def __aenter__(self) -> Gate:
+        self._noting = asyncio.create_task(self._note_every_minute())
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Let go of a thread that waits for the canary, and note the time. What ends the run is not held up by a store
-        that does not answer, nor replaced by its error: the last note is a minute old at most."""
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Let go of a thread that waits for the canary, and note the time. Who interrupts the run does not wait for the
+        store: the last note is a minute old at most."""
         self._is_over.set()
-        if self._meter is None or isinstance(error, asyncio.CancelledError):
+        if self._noting is not None:
+            self._noting.cancel()
+        if not isinstance(error, asyncio.CancelledError):
+            await self._note(is_last_word=error is None)
+
+    async def _note_every_minute(self) -> None:
+        while True:
+            await asyncio.sleep(_SECONDS_BETWEEN_NOTES)
+            await self._note(is_last_word=False)
+
+    async def _note(self, is_last_word: bool) -> None:
+        """Raises `StorageError` if it is the run's last word: what a run does, or what ended it, goes first."""
+        if self._meter is None:
             return
         try:
-            self._meter.note()
+            await asyncio.to_thread(self._meter.note)
         except StorageError as exc:
-            if error is None:
+            if is_last_word:
                 raise
             _log.warning("the time that this run used is not noted: %s", exc)
 
@@ -86,7 +102,6 @@ class Gate:
                 self.reason = f"the limit of {self._limit_words} is reached: {used} are used, {_GO_ON}"
                 return
             self._num_begun += shard.num_pages
-            meter.note_now_and_then()
             yield shard
 
     def _in_order(self, done: set[str]) -> Iterator[Shard]:

@@ -10,10 +10,19 @@ Does not know what an image is, nor how one is made.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Generic
 
 from pipeline.errors import PageRejected
-from pipeline.records import ImageT, RasterizedPage
+from pipeline.records import Failure, ImageT, RasterizedPage
+
+
+class ImageNotMade(PageRejected):
+    """`failure` is the rasterizer's own: that the source was changed meanwhile, say, and is to be planned again."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.kind, f"its image was let go, and could not be made again: {failure.message}")
+        self.failure = replace(failure, message=self.message)
 
 
 class HeldImage(Generic[ImageT]):
@@ -36,11 +45,11 @@ class HeldImage(Generic[ImageT]):
         self._resize = resize
 
     async def get(self) -> ImageT:
-        """The image, made again if it was let go. Raises `PageRejected` (kind `image_lost`) where that fails."""
+        """The image, made again if it was let go. Raises `ImageNotMade` where that fails."""
         if self._image is None:
             page = await self._make_again()
             if page.image is None:
-                raise PageRejected("image_lost", "the image was let go or lost, and could not be made again")
+                raise ImageNotMade(page.failure or Failure("rasterize", "no_image", "the renderer gave no image"))
             self._image = page.image
             self._resize(self._num_bytes)
         return self._image

@@ -97,13 +97,18 @@ def make_converter(
 
 
 def open_cache(flow: FlowSettings, storage: StorageSettings) -> SourceCache:
-    """This machine's cache of fetched documents, shared by all processes of this user."""
+    """This machine's cache of fetched documents, shared by all processes of this user. Raises `ConfigError`."""
     directory = Path(flow.cache_dir or Path(tempfile.gettempdir()) / f"quire-cache-{os.getuid()}")
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # The system's folder for temporary files is everybody's: somebody else may have put a link there first.
-    status = directory.lstat()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The system's folder for temporary files is everybody's: somebody else may have put a link there first.
+        status = directory.lstat()
+    except OSError as exc:
+        raise ConfigError(f"no documents can be kept in {directory} ({exc.strerror}): set flow.cache_dir") from exc
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise ConfigError(f"{directory} belongs to another user: set flow.cache_dir to a folder of your own")
+        raise ConfigError(
+            f"{directory} is a link, or belongs to another user: set flow.cache_dir to a folder of your own"
+        )
     return SourceCache(directory, flow.cache_mb << 20, storage)
 
 

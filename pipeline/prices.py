@@ -46,8 +46,10 @@ def gpu_type(settings: Settings) -> str:
 
 
 def num_devices(settings: Settings, num_engines: int | None) -> float:
-    """GPUs or cores that a run occupies: of `num_engines` on a cluster, or of this machine (None). A server behind the
-    http engine counts as one GPU, since nothing tells how many it has."""
+    """GPUs or cores that a run occupies: of `num_engines` on a cluster, or of this machine (None). The server behind
+    http engines counts as one GPU however many there are, since nothing tells how many it has."""
+    if settings.engine.name == "http":
+        return 1
     gpus = needs(settings).num_gpus
     if num_engines is not None or gpus:
         return (num_engines or 1) * (gpus or 1)

@@ -19,7 +19,7 @@ from typing import Generic
 from pipeline.engines.base import Engine
 from pipeline.engines.profiles import Parser
 from pipeline.errors import ImageLost, PageRejected, QuireError
-from pipeline.held_image import HeldImage
+from pipeline.held_image import HeldImage, ImageNotMade
 from pipeline.parse import judge, parse, to_markdown
 from pipeline.records import (
     Attempt,
@@ -118,7 +118,8 @@ class PageReader(Generic[ImageT]):
         try:
             recognition = await self._recognize(image, request, result.page_index)
         except PageRejected as exc:
-            failure = Failure("recognize", exc.kind, exc.message)
+            own = exc.failure if isinstance(exc, ImageNotMade) else None
+            failure = own or Failure("recognize", exc.kind, exc.message)
             return replace(
                 result,
                 failure=failure,

@@ -1,9 +1,8 @@
 """How long devices worked for an output folder: one small object a run, `usage/<id>.json`.
 
 A run counts the time from when its engines are asked for until it ends, idle or not, times the GPUs or cores that it
-occupies: what is paid for. It notes this about once a minute as shards begin and when it ends, so that a run that is
-killed has lost count of at most its last shards. Planning is not counted. The numbers depend on the clock, and no
-result on them.
+occupies: what is paid for. It notes this once a minute and when it ends, so that a run that is killed or interrupted
+has lost count of a minute. Planning is not counted. The numbers depend on the clock, and no result on them.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ import uuid
 
 from pipeline.storage import Folder
 
-_SECONDS_BETWEEN_NOTES = 60.0
-
 
 class Meter:
     """The time of one run so far."""
@@ -23,7 +20,7 @@ class Meter:
     def __init__(self, folder: Folder, num_devices: float) -> None:
         self._folder = folder
         self._key = f"usage/{uuid.uuid4().hex}.json"
-        self._started = self._noted = time.monotonic()
+        self._started = time.monotonic()
         self.num_devices = num_devices
 
     @property
@@ -34,13 +31,8 @@ class Meter:
     def device_hours(self) -> float:
         return self.seconds * self.num_devices / 3600
 
-    def note_now_and_then(self) -> None:
-        """Write it down unless that was done within the last minute."""
-        if time.monotonic() - self._noted >= _SECONDS_BETWEEN_NOTES:
-            self.note()
-
     def note(self) -> None:
-        self._noted = time.monotonic()
+        """Write it down, in the place of what was noted before."""
         noted = {"num_devices": self.num_devices, "seconds": round(self.seconds, 3)}
         self._folder.put(self._key, json.dumps(noted).encode() + b"\n")
 

@@ -10,6 +10,7 @@ import pytest
 
 from jobs.convert import convert
 from jobs.plan import Inputs
+from pipeline import gate
 from pipeline.account import Account, take_account
 from pipeline.canary import wilson_low
 from pipeline.config import Settings, StorageSettings, fingerprint
@@ -17,6 +18,8 @@ from pipeline.engines.scripted_engine import journal_counts
 from pipeline.errors import RunStopped
 from pipeline.estimate.figures import Figure
 from pipeline.estimate.record import Estimate, write_estimate
+from pipeline.prices import num_devices
+from pipeline.settings_file import load_settings
 from pipeline.storage import open_folder
 from pipeline.usage import used_hours
 from tests import documents
@@ -64,6 +67,32 @@ def test_a_limit_stops_a_run_between_shards_and_a_later_run_goes_on(tmp_path: Pa
         results(open_folder(str(tmp_path / name), StorageSettings())) for name in ("out", "unstopped")
     )
     assert stopped == whole
+
+
+def test_the_time_of_an_interrupted_run_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its only shard is begun at once, and nothing else would have it noted."""
+    monkeypatch.setattr(gate, "_SECONDS_BETWEEN_NOTES", 0.3)
+    write_samples(tmp_path / "in", 2)
+    folder = open_folder(str(tmp_path / "out"), StorageSettings())
+    settings = scripted_settings(tmp_path, seconds_per_page=60)
+
+    async def interrupt() -> None:
+        inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
+        running = asyncio.create_task(convert(inputs, settings, use_ray=False))
+        while not used_hours(folder):
+            assert not running.done()
+            await asyncio.sleep(0.1)
+        running.cancel()
+        await asyncio.wait({running})
+        assert running.cancelled()
+
+    asyncio.run(interrupt())
+    assert used_hours(folder) > 0 and books(tmp_path).num_shards_done == 0
+
+
+@pytest.mark.parametrize("num_engines", [None, 1, 16])
+def test_one_server_is_one_gpu_whoever_asks_it(num_engines: int | None) -> None:
+    assert num_devices(load_settings(None, ["engine.name=http", "engine.model=m"]), num_engines) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ import weakref
 
 import pytest
 
-from pipeline.errors import PageRejected
-from pipeline.held_image import HeldImage
+from pipeline.held_image import HeldImage, ImageNotMade
 from pipeline.records import Failure, RasterizedPage
 
 
@@ -49,6 +48,7 @@ async def test_an_image_that_cannot_be_made_again_is_the_pages_failure() -> None
     maker = Maker(Failure("rasterize", "render_timeout", "no answer"))
     held = HeldImage(Pixels(), 10, maker.make, maker.sizes.append)
     held.let_go()
-    with pytest.raises(PageRejected) as rejected:
+    with pytest.raises(ImageNotMade, match="render_timeout: .*made again: no answer") as rejected:
         await held.get()
-    assert rejected.value.kind == "image_lost"
+    failure = rejected.value.failure
+    assert (failure.stage, failure.kind) == ("rasterize", "render_timeout")

@@ -26,7 +26,7 @@ from pipeline.metrics import outcomes
 from pipeline.plan_log import planned_shards
 from pipeline.ray_flow.runner import RayEngineHost, RunnerActor
 from pipeline.ray_flow.workers import EngineActor, EngineWorker
-from pipeline.records import PageImage, Recognition, Request
+from pipeline.records import PageImage, PageRange, Recognition, Request, Shard
 from pipeline.storage import open_folder
 from pipeline.usage import used_hours
 from tests.runs import peak_in_flight, read_table, results, scripted_settings, write_samples
@@ -189,6 +189,9 @@ def test_a_cluster_may_grow_into_its_work(tmp_path: Path, cluster: Cluster) -> N
     settings = scripted_settings(tmp_path, "ray.num_engines=2", "ray.shared_folders=true")
     with pytest.raises(ConfigError, match=r"ray\.may_grow=true"):
         asyncio.run(convert(inputs_of(tmp_path, "out"), settings, use_ray=True))
+    alone = replace(settings, ray=replace(settings.ray, may_grow=True, shared_folders=False))
+    with pytest.raises(ConfigError, match=r"out is on this machine, and the cluster has others or may grow"):
+        asyncio.run(convert(inputs_of(tmp_path, "out"), alone, use_ray=True))
     growing = replace(settings, ray=replace(settings.ray, may_grow=True))
 
     async def run() -> None:
@@ -232,6 +235,16 @@ def test_no_process_is_left_after_a_run(tmp_path: Path, monkeypatch: pytest.Monk
     psutil.wait_procs(left, timeout=20)
     names = [" ".join(child.cmdline()) for child in left if child.is_running()]
     assert not [name for name in names if "ray::" in name or "child_process" in name or "raylet" in name]
+
+
+def test_documents_of_one_machine_are_refused_where_there_are_others(tmp_path: Path) -> None:
+    there = PageRange("s3://b/a.pdf", "etag", 10, "ab" * 32, "application/pdf", 5, 0, 5)
+    here = replace(there, uri=str(tmp_path / "a.pdf"))
+    shards = [Shard("one", (there,)), Shard("two", (there, here))]
+    found = ray_flow._on_s3(shards)
+    assert next(found) is shards[0]
+    with pytest.raises(ConfigError, match=r"a\.pdf is on this machine"):
+        next(found)
 
 
 def ready(result: Any) -> asyncio.Future[Any]:

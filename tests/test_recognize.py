@@ -47,13 +47,15 @@ class Engine:
 
 
 async def read(
-    *answers: Callable[[], Recognition], first: RasterizedPage[str] | None = None
+    *answers: Callable[[], Recognition],
+    first: RasterizedPage[str] | None = None,
+    later: Failure | None = None,
 ) -> tuple[PageResult, Engine]:
     engine = Engine(list(answers))
 
     async def again(page_index: int, mode: str) -> RasterizedPage[str]:
         assert page_index == 3
-        return rasterized(mode)
+        return rasterized(mode, failure=later)
 
     reader = PageReader(SOURCE, engine, LADDER, again, lambda num_bytes: None)
     result, timing = await reader.read(*reader.hold(first or rasterized()))
@@ -125,6 +127,15 @@ async def test_a_lost_image_is_made_again_and_counts_as_one_attempt() -> None:
     result, engine = await read(lost, lost, good)
     assert result.outcome is Outcome.OCR
     assert len(engine.seen) == 3 and len(result.attempts) == 1
+
+
+async def test_a_source_that_was_changed_before_a_lost_image_was_made_again_is_named() -> None:
+    """Or nobody would plan the document again."""
+    changed = Failure("fetch", "source_changed", "a.pdf has another etag")
+    result, _ = await read(lost, good, later=changed)
+    assert result.failure is not None
+    assert (result.failure.stage, result.failure.kind) == ("fetch", "source_changed")
+    assert "another etag" in result.failure.message
 
 
 async def test_images_that_are_lost_for_ever_are_not_the_pages_fault() -> None:

@@ -180,6 +180,10 @@ def test_nothing_is_left_to_be_done_later() -> None:
 
 
 def test_every_module_says_what_it_does() -> None:
-    modules = [(path, text) for path, text in _texts() if path.suffix == ".py" and text.strip()]
+    """Those apart that only make a folder of tests a package."""
+    modules = [(path, text) for path, text in _texts() if path.suffix == ".py"]
     assert len(modules) > 50
-    assert not [str(path) for path, text in modules if not ast.get_docstring(ast.parse(text))]
+    silent = [path for path, text in modules if not ast.get_docstring(ast.parse(text))]
+    assert not [
+        path for path in silent if path.name != "__init__.py" or "tests" not in path.parts or path.stat().st_size
+    ]

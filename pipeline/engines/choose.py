@@ -137,7 +137,7 @@ async def make_engine(settings: Settings, num_processes: int | None = None) -> L
         case "http":
             from pipeline.engines.http_engine import HttpEngine
 
-            return HttpEngine(settings.engine, settings.http, api_key(settings.http))
+            return await HttpEngine.start(settings.engine, settings.http, api_key(settings.http))
         case "vllm":
             _set_environment()
             from pipeline.engines.vllm_engine import VllmEngine

@@ -27,6 +27,7 @@ from pipeline.records import PageImage, Pixels, Recognition, Request
 
 _OF_THE_PAGE = frozenset({400, 413, 422})
 _OF_THE_SETTINGS = frozenset({401, 403, 404})
+_LISTS_NO_MODELS = frozenset({404, 405, 501})
 _MAX_MESSAGE_CHARS = 300
 
 
@@ -45,6 +46,18 @@ class HttpEngine:
         )
         self._running: set[asyncio.Task[Recognition]] = set()
         self._is_closed = False
+
+    @classmethod
+    async def start(cls, engine: EngineSettings, http: HttpSettings, api_key: str = "") -> HttpEngine:
+        """Have one whose server answers; a server need not list its models. Raises `EngineDead` for one that does not
+        answer: no page is to blame for that. Raises `EngineFailure` if it refuses the key."""
+        made = cls(engine, http, api_key)
+        try:
+            await made._knock()
+        except BaseException:
+            await made.close()
+            raise
+        return made
 
     @property
     def window(self) -> int:
@@ -76,6 +89,17 @@ class HttpEngine:
         for task in self._running:
             task.cancel()
         await self._client.close()
+
+    async def _knock(self) -> None:
+        try:
+            await self._client.models.list()
+        except openai.APIStatusError as exc:
+            if exc.status_code in (401, 403):
+                raise self._refusal(exc) from None
+            if exc.status_code not in _LISTS_NO_MODELS:
+                raise EngineDead(f"{self._http.url} fails with {exc.status_code}: {self._words(exc)}") from None
+        except (openai.OpenAIError, ValueError) as exc:
+            raise EngineDead(f"no answer from {self._http.url}: {self._words(exc)}") from None
 
     async def _ask(self, page: PageImage, request: Request) -> Recognition:
         url = await asyncio.to_thread(_data_url, content_of(page), self._http.image_format)

@@ -3,8 +3,9 @@
 An engine's death costs the attempts in flight on it; one that does not answer, or is not ready, in time is stuck, is
 stopped, and counts as dead. Each of those pages is under suspicion once more and is tried again elsewhere; a page
 under suspicion twice runs alone on an idle engine, so that if this engine dies too the page is to blame, and no
-innocent neighbour is. Restarts are bounded per hour: engines that keep dying with no page to blame stop the run
-instead of burning it.
+innocent neighbour is. Restarts are bounded per hour: engines that keep dying with no page to blame, or of one page
+after the other without reading any, stop the run instead of burning it. So do engines that are not ready in time,
+again and again.
 
 Does not know what an engine is, nor where it runs: `EngineHost` is one engine that can be started again, in this
 process or behind a Ray actor.
@@ -29,6 +30,7 @@ from pipeline.records import ImageT, Recognition, Request
 _log = logging.getLogger(__name__)
 
 _SUSPICIONS_BEFORE_ALONE = 2
+_MAX_LATE_STARTS = 3  # one after the other: each takes as long as the longest that is waited for
 
 
 class EngineHost(Protocol[ImageT]):
@@ -58,6 +60,7 @@ class _Slot(Generic[ImageT]):
     is_reserved: bool = False  # for a page that runs alone
     num_busy: int = 0
     num_deaths: int = 0
+    num_late_starts: int = 0  # one after the other
     deaths: deque[float] = field(default_factory=deque)  # times, of the last hour
 
     @property
@@ -85,6 +88,7 @@ class EnginePool(Generic[ImageT]):
         self._has_room = asyncio.Condition()
         self._starting: set[asyncio.Task[None]] = set()
         self._failure: EngineFailure | None = None
+        self._num_read = 0
 
     @property
     def window(self) -> int:
@@ -115,6 +119,7 @@ class EnginePool(Generic[ImageT]):
         """Raises `PageRejected` (kind `engine_crash` for a page that kills engines, `engine_timeout` for one that
         they never answer) or `EngineFailure`."""
         suspected_of: list[tuple[_Slot[ImageT], float]] = []
+        num_read = 0  # by the time of the first suspicion
         while True:
             alone = len(suspected_of) >= _SUSPICIONS_BEFORE_ALONE
             async with self._slot(alone) as slot:
@@ -122,18 +127,24 @@ class EnginePool(Generic[ImageT]):
                 limit = asyncio.timeout(self._stuck_after_s)
                 try:
                     async with limit:
-                        return await slot.host.recognize(page, request)
+                        recognition = await slot.host.recognize(page, request)
+                    self._num_read += 1
+                    return recognition
                 except (EngineDead, TimeoutError) as exc:
                     is_stuck = limit.expired()
                     cause = f"no answer within {self._stuck_after_s:g} s" if is_stuck else str(exc)
+                    num_read = num_read if suspected_of else self._num_read
                     died_at = await self._bury(slot, life, cause, is_stuck)
                     suspected_of.append((slot, died_at))
                     if alone:
-                        raise self._blame(suspected_of, is_stuck) from exc
+                        raise self._blame(suspected_of, is_stuck, self._num_read > num_read) from exc
 
-    def _blame(self, suspected_of: Sequence[tuple[_Slot[ImageT], float]], is_stuck: bool) -> PageRejected:
-        """The page is guilty: its deaths no longer count against the engines."""
-        for slot, died_at in suspected_of:
+    def _blame(
+        self, suspected_of: Sequence[tuple[_Slot[ImageT], float]], is_stuck: bool, are_others_read: bool
+    ) -> PageRejected:
+        """The page is guilty. Its deaths no longer count against the engines, if they have read others since the first:
+        engines that read nothing are at fault themselves, whatever page they have."""
+        for slot, died_at in suspected_of if are_others_read else ():
             if died_at in slot.deaths:
                 slot.deaths.remove(died_at)
         if is_stuck:
@@ -244,14 +255,19 @@ class EnginePool(Generic[ImageT]):
             async with limit:
                 await slot.host.start()
         except (EngineDead, TimeoutError) as exc:
-            is_stuck = limit.expired()
-            cause = f"not ready within {self._start_timeout_s:g} s" if is_stuck else str(exc) or repr(exc)
+            is_late = limit.expired()
+            cause = f"not ready within {self._start_timeout_s:g} s" if is_late else str(exc) or repr(exc)
             slot.is_starting = False
-            await self._bury(slot, life, cause, is_stuck)
+            slot.num_late_starts += is_late
+            if slot.num_late_starts == _MAX_LATE_STARTS:
+                await slot.host.stop()
+                self._give_up(slot, f"an engine was {cause}, {_MAX_LATE_STARTS} times one after the other")
+            else:
+                await self._bury(slot, life, cause, is_late)
         except Exception as exc:
             self._give_up(slot, f"an engine cannot start: {exc}", exc)
         else:
-            slot.is_starting, slot.is_alive = False, True
+            slot.is_starting, slot.is_alive, slot.num_late_starts = False, True, 0
         await self._tell()
 
     def _give_up(self, slot: _Slot[ImageT], message: str, cause: BaseException | None = None) -> None:

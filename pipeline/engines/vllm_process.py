@@ -82,7 +82,11 @@ class VllmProcess:
         gauges = _Gauges(see_step)
         llm, children = await asyncio.to_thread(_start, arguments, gauges)
         process = cls(llm, children, gauges, stuck_after_s)
-        await process._answer(llm.get_supported_tasks())  # asked before the first request; the answer is kept
+        try:
+            await process._answer(llm.get_supported_tasks())  # asked before the first request; the answer is kept
+        except BaseException:
+            await process.close()
+            raise
         return process
 
     @property

@@ -142,8 +142,3 @@ def _spans(display_list: Any) -> list[tuple[float, str]]:
 def render_png(document: MupdfDocument, page_index: int, dpi: int) -> bytes:
     """A page the common way, as PNG. For benchmarks to compare with; nothing in the pipeline wants it."""
     return bytes(document._document[page_index].get_pixmap(dpi=dpi).tobytes("png"))
-
-
-def version() -> str:
-    """MuPDF's version, for reports."""
-    return str(_library.TOOLS.mupdf_version())

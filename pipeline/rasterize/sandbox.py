@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ _MAY_BE_THE_WORKERS_FAULT = ("render_memory", "render_crash")
 _NONSENSE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 """What using a child's reply may raise if a hostile document wrote it."""
 _MOST_PAGES = 2**31
+_KIND = re.compile(r"[a-z_]{1,60}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_TILES = 9
 
 
@@ -168,9 +171,9 @@ class Sandbox:
             reply = await worker.call(request, self._settings.page_timeout_s)
             if "failure" in reply:
                 failure = reply["failure"]
-                kind, message = str(failure["kind"]), single_line(str(failure["message"]))
+                kind, message = _kind(failure["kind"]), single_line(str(failure["message"]))
                 return _Tried(renderer, None, kind, message, bool(failure["nothing_drawn"]))
-            image, facts = _page_from(reply, worker, doc_id, request["page_index"])
+            image, facts = _page_from(reply, worker, doc_id, request)
             return _Tried(renderer, (image, facts))
         except ChildTimedOut:
             limit = f"rendering takes more than {self._settings.page_timeout_s:g} s (hung)"
@@ -210,26 +213,28 @@ def _result(page_index: int, tries: list[_Tried], seconds: float) -> RasterizedP
     return RasterizedPage(page_index, first.renderer, seconds, failure=failure)
 
 
-def _page_from(reply: Json, worker: Worker, doc_id: str, page_index: int) -> tuple[PageImage, PageFacts]:
+def _page_from(reply: Json, worker: Worker, doc_id: str, request: Json) -> tuple[PageImage, PageFacts]:
     """The reply as records, the pixels copied. Raises one of `_NONSENSE` for what makes no sense."""
     named: Json = {name: _as_pairs(value) for name, value in reply["layout"].items()}
     chosen = Layout(**named)
     if not (0 <= chosen.tile_cols <= _MOST_TILES and 0 <= chosen.tile_rows <= _MOST_TILES):
         raise ValueError("no mode has so many tiles")
+    if chosen.mode != request["mode"] or not _SHA256.fullmatch(reply["sha256"]):
+        raise ValueError("not what was asked for")
     numbers: Json = {name: _number(name, value) for name, value in reply["facts"].items()}
     facts = PageFacts(**numbers)
     shared = read_views(worker.arena, chosen.view_shapes)
     image = PageImage(
         doc_id=doc_id,
-        page_index=page_index,
+        page_index=request["page_index"],
         mode=chosen.mode,
         width_px=chosen.content_px[0],
         height_px=chosen.content_px[1],
         tile_cols=chosen.tile_cols,
         tile_rows=chosen.tile_rows,
-        num_image_tokens=chosen.num_image_tokens,
+        num_image_tokens=int(_number("num_image_tokens", chosen.num_image_tokens)),
         dpi=chosen.content_px[1] * 72 / facts.height_pt,
-        sha256=str(reply["sha256"]),
+        sha256=reply["sha256"],
         views=tuple(view.copy() for view in shared),
         content_box=chosen.content_box,
     )
@@ -241,6 +246,13 @@ def _number(name: str, value: object) -> int | float:
     wanted = int if name.startswith("num_") else (int, float)
     if not isinstance(value, wanted) or not math.isfinite(value) or abs(value) >= 2**31:
         raise ValueError(f"the fact {name} is no such number")
+    return value
+
+
+def _kind(value: object) -> str:
+    """A kind of failure, as tables and counters name them."""
+    if not isinstance(value, str) or not _KIND.fullmatch(value):
+        raise ValueError("no failure is called so")
     return value
 
 

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -49,7 +50,9 @@ Counts = Counter[str]
 async def convert_on_ray(shards: Iterable[Shard], work: Work, show: Callable[[Counts], None]) -> Verdict | None:
     """Convert and commit all shards on the cluster that `ray.init` has joined, and say what bounded it. `show` is given
     the pages by outcome so far, about once a second."""
-    _refuse_local_paths(work)
+    if not _sees_one_folder(work.settings):
+        _refuse_local(work.output_uri)
+        shards = _on_s3(shards)
     engines = _start_engines(work.settings)
     size = work.settings.ray.engines_per_runner
     groups = [engines[i : i + size] for i in range(0, len(engines), size)]
@@ -147,16 +150,20 @@ class _Feeder:
         return call
 
     async def _finish(self, call: Any, runner: Any, engines: Sequence[Any], shard: Shard) -> Tally:
-        for _ in range(MAX_LOSSES):
+        for num_losses in itertools.count(1):
             try:
                 counts: Tally = await call
                 return counts
             except (RayTaskError, RayActorError) as exc:
                 if not is_loss(exc):
                     raise cause(exc) from exc
+                if num_losses == MAX_LOSSES:
+                    raise QuireError(
+                        f"shard {shard.shard_id} was lost with its runner {MAX_LOSSES} times: {exc}"
+                    ) from exc
                 _log.warning("shard %s was lost with its runner and is converted again: %s", shard.shard_id, exc)
                 call = await self._begin(runner, engines, shard)
-        raise QuireError(f"shard {shard.shard_id} was lost with its runner {MAX_LOSSES} times")
+        raise AssertionError("unreachable")
 
     async def _watch(self) -> None:
         while True:
@@ -226,11 +233,23 @@ def _machinery(settings: Settings, num_engines: int) -> Machinery:
     return machinery(settings, num_engines, num_cpus, num_renderers)
 
 
-def _refuse_local_paths(work: Work) -> None:
-    """A folder of this machine means another one, or none, on every other node."""
+def _sees_one_folder(settings: Settings) -> bool:
+    """Whether a local path means the same for every process of the run."""
     nodes = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-    if len(nodes) > 1 and not work.settings.ray.shared_folders and not work.output_uri.startswith("s3://"):
+    return settings.ray.shared_folders or (len(nodes) == 1 and not settings.ray.may_grow)
+
+
+def _on_s3(shards: Iterable[Shard]) -> Iterator[Shard]:
+    for shard in shards:
+        for source in shard.ranges:
+            _refuse_local(source.uri)
+        yield shard
+
+
+def _refuse_local(uri: str) -> None:
+    """A folder of this machine means another one, or none, on every other node."""
+    if not uri.startswith("s3://"):
         raise ConfigError(
-            f"{work.output_uri} is a local folder and the cluster has {len(nodes)} machines: write to s3://…, or, if "
+            f"{uri} is on this machine, and the cluster has others or may grow: read from and write to s3://…, or, if "
             "all of them see the same folders, say --set ray.shared_folders=true"
         )

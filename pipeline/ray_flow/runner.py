@@ -60,13 +60,17 @@ class Runner:
             self._flow = self._make_flow(engines)
         task = self._running.get(shard.shard_id)
         if task is None:
-            task = self._running[shard.shard_id] = asyncio.create_task(self._convert(shard, *self._flow))
+            opened = self._open[shard.shard_id] = (
+                _OpenShard()
+            )  # at once: `admitted` may be asked before the task runs
+            task = asyncio.create_task(self._convert(shard, opened, *self._flow))
+            self._running[shard.shard_id] = task
             task.add_done_callback(lambda _: self._running.pop(shard.shard_id))
         return await asyncio.shield(task)
 
-    async def _convert(self, shard: Shard, converter: Converter[ImageRef], meter: FlowMeter[ImageRef]) -> Tally:
-        opened = self._open[shard.shard_id] = _OpenShard()
-
+    async def _convert(
+        self, shard: Shard, opened: _OpenShard, converter: Converter[ImageRef], meter: FlowMeter[ImageRef]
+    ) -> Tally:
         def see(page: PageResult) -> None:
             opened.counts.update(tally(page))
             meter.see_outcome()

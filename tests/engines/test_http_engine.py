@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.config import result_settings
+from pipeline.config import Settings, result_settings
 from pipeline.engines.choose import make_engine
 from pipeline.engines.http_engine import HttpEngine
 from pipeline.errors import EngineDead, EngineFailure, PageRejected
@@ -32,11 +34,15 @@ def page(content_box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)) 
     return PageImage("ab" * 32, 0, "dpi144x28", 84, 56, 0, 0, 0, 144.0, "sha", (tile, pixels), content_box)
 
 
-def engine(server: ChatServer, *overrides: str) -> HttpEngine:
+def settings_of(server: ChatServer, *overrides: str) -> Settings:
     options = [
         "engine.name=http", "engine.model=m", f"http.url={server.url}", "http.max_retries=2", "http.read_timeout_s=20",
     ]  # fmt: skip
-    settings = load_settings(None, [*options, *overrides])
+    return load_settings(None, [*options, *overrides])
+
+
+def engine(server: ChatServer, *overrides: str) -> HttpEngine:
+    settings = settings_of(server, *overrides)
     return HttpEngine(settings.engine, settings.http, KEY)
 
 
@@ -134,6 +140,41 @@ async def test_nobody_there() -> None:
     await reader.close()
 
 
+@pytest.mark.parametrize(
+    ("at_the_door", "error", "words"),
+    [
+        (200, None, ""),
+        (404, None, ""),
+        (405, None, ""),
+        (501, None, ""),
+        (401, EngineFailure, "refuses the key in OPENAI_API_KEY"),
+        (403, EngineFailure, "refuses the key"),
+        (500, EngineDead, "fails with 500"),
+        (503, EngineDead, "fails with 503"),
+    ],
+)
+async def test_an_engine_starts_where_somebody_answers(
+    at_the_door: int, error: type[Exception] | None, words: str
+) -> None:
+    with chat_server() as server:
+        server.at_the_door = at_the_door
+        settings = settings_of(server)
+        if error is None:
+            reader = await HttpEngine.start(settings.engine, settings.http, KEY)
+            assert (await reader.recognize(page(), REQUEST)).text.startswith("# A page")
+            await reader.close()
+        else:
+            with pytest.raises(error, match=words):
+                await HttpEngine.start(settings.engine, settings.http, KEY)
+    assert len(server.requests) == (error is None)
+
+
+async def test_no_engine_starts_where_nobody_is() -> None:
+    settings = settings_of(ChatServer(url=f"http://127.0.0.1:{free_port()}/v1"), "http.max_retries=0")
+    with pytest.raises(EngineDead, match="no answer"):
+        await HttpEngine.start(settings.engine, settings.http, KEY)
+
+
 async def test_closing_ends_what_is_in_flight() -> None:
     with chat_server("stall") as server:
         reader = engine(server)
@@ -225,6 +266,36 @@ def test_a_whole_run_with_a_server_that(
     assert read["mean_logprob"] == -0.5 and read["num_output_tokens"] == 7
     everything = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert KEY.encode() not in everything and KEY not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_for_a_while_costs_no_page(tmp_path: Path) -> None:
+    """It goes when it has read the first page, and comes back after several times what the retries last."""
+    num_pages = sum(write_samples(tmp_path / "in", 6).values())
+    options = [
+        "engine.name=http", "engine.model=m", "http.max_retries=1", "http.window=2", 'engine.modes=["page150"]',
+        "engine.max_restarts_per_hour=1000", f"flow.cache_dir={tmp_path / 'cache'}",
+    ]  # fmt: skip
+    with chat_server() as server:
+        arguments = [
+            "convert",
+            str(tmp_path / "in"),
+            "--output",
+            str(tmp_path / "out"),
+            "--set",
+            f"http.url={server.url}",
+        ]
+        arguments += [part for option in options for part in ("--set", option)]
+        with ThreadPoolExecutor() as pool:
+            running = pool.submit(quire, *arguments)
+            while not server.requests and not running.done():
+                time.sleep(0.01)
+            server.away.set()
+            time.sleep(4)
+            server.away.clear()
+            done = running.result()
+    assert done.returncode == 0, done.stderr
+    assert read_table(tmp_path / "out", "pages")["failure"].null_count == num_pages
 
 
 def test_a_model_must_be_named() -> None:

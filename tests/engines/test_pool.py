@@ -120,6 +120,26 @@ async def test_an_engine_that_keeps_dying_stops_the_run() -> None:
     assert all(isinstance(answer, EngineFailure | PageRejected) for answer in answers.values())
 
 
+async def test_an_engine_that_starts_and_never_reads_stops_the_run() -> None:
+    """Each page would be found guilty, alone on an idle engine."""
+    pages = [f"p{i}" for i in range(400)]
+    host = MortalHost(window=64, poison=frozenset(pages))
+    answers = await run([host], pages, max_restarts=20)
+    blamed = [page for page, answer in answers.items() if isinstance(answer, PageRejected)]
+    assert len(blamed) < 20 < host.num_starts < 30
+    assert isinstance(answers["p399"], EngineFailure)
+    assert "died 21 times within an hour" in str(answers["p399"])
+
+
+async def test_an_engine_that_is_never_ready_in_time_stops_the_run() -> None:
+    """Each start may take half an hour, in which no number of deaths an hour is ever reached."""
+    host = MortalHost(num_hangs=100)
+    answers = await run([host], ["p0"])
+    assert isinstance(answers["p0"], EngineFailure)
+    assert "not ready within 0.5 s, 3 times" in str(answers["p0"])
+    assert host.num_starts == 3
+
+
 async def test_an_engine_that_hangs_while_it_starts_is_started_again() -> None:
     host = MortalHost(num_hangs=2)
     answers = await run([host], [f"p{i}" for i in range(5)])

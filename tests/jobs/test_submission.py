@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import boto3
 import click
@@ -17,7 +19,7 @@ from jobs.convert import convert, convert_command
 from jobs.options import settings_from_parameters
 from jobs.packing import CREDENTIALS_FILE, command_line, pack_code, pack_credentials, pack_files
 from jobs.plan import Inputs
-from jobs.submit import is_same_work, submit_command
+from jobs.submit import _next_name, is_same_work, submit_command
 from pipeline.errors import QuireError
 from tests.conftest import TestBucket
 from tests.documents import pdf
@@ -34,6 +36,14 @@ def refusal(*arguments: str) -> str:
         return str(done.exception)
     assert done.exit_code == 2, done.exception
     return done.output
+
+
+def test_a_number_is_never_given_again_though_an_early_job_was_deleted() -> None:
+    jobs = [SimpleNamespace(job_id=f"quire-convert-abc-{n}", has_ended=True) for n in (2, 10, 3)]
+    jobs.append(SimpleNamespace(job_id="somebody-elses-99", has_ended=False))
+    server: Any = SimpleNamespace(jobs=lambda: jobs)
+    assert _next_name(server, "quire-convert-abc") == "quire-convert-abc-11"
+    assert _next_name(server, "quire-convert-def") == "quire-convert-def-1"
 
 
 @pytest.mark.parametrize(

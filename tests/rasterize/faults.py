@@ -10,11 +10,21 @@ import ctypes
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.child_process import Json
 from pipeline.rasterize.worker import RenderWorker
 from pipeline.records import Pixels
+
+_LIES: dict[str, Callable[[Json], None]] = {
+    "other_mode": lambda reply: reply["layout"].update(mode="gundam9"),
+    "mode_is_a_list": lambda reply: reply["layout"].update(mode=[1]),
+    "no_hash": lambda reply: reply.update(sha256="\ud800"),
+    "many_tokens": lambda reply: reply["layout"].update(num_image_tokens=2**40),
+    "odd_kind": lambda reply: reply.update(failure={"kind": "\ud800", "message": "", "nothing_drawn": False}),
+}
+"""What a process that a document has taken over might say of a page: no table could hold some of it."""
 
 
 def write_faults(document: Path, faults: dict[str, str]) -> None:
@@ -46,7 +56,11 @@ class FaultyWorker(RenderWorker):
             key = f"probe:{request['renderers'][0]}"
         else:
             key = f"{request['renderer']}:{request['page_index']}"
-        return self._fail(faults[key]) or super().handle(request) if key in faults else super().handle(request)
+        fault = faults.get(key, "")
+        reply = self._fail(fault) or super().handle(request)
+        if fault in _LIES:
+            _LIES[fault](reply)
+        return reply
 
     def _fail(self, fault: str) -> Json:
         if fault == "hang":

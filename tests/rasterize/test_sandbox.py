@@ -108,6 +108,11 @@ async def test_the_other_renderer_steps_in(
         ("error", "render_error", "said no"),
         ("nonsense", "render_crash", "no sense"),
         ("out_of_arena", "render_crash", "no sense"),
+        ("other_mode", "render_crash", "no sense"),
+        ("mode_is_a_list", "render_crash", "no sense"),
+        ("no_hash", "render_crash", "no sense"),
+        ("many_tokens", "render_crash", "no sense"),
+        ("odd_kind", "render_crash", "no sense"),
     ],
 )
 async def test_a_page_that_neither_renderer_survives(

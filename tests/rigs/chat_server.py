@@ -26,6 +26,8 @@ class ChatServer:
 
     url: str = ""
     faults: list[int | str] = field(default_factory=list)
+    at_the_door: int = 200  # the status of an answer to who asks which models there are
+    away: threading.Event = field(default_factory=threading.Event)  # while set, everybody is told 503
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     stalled: threading.Event = field(default_factory=threading.Event)  # set: whoever is stalled may go
@@ -90,9 +92,17 @@ class _Handler(BaseHTTPRequestHandler):
         with state.lock:
             state.requests.append(body)
             state.headers.append({name.lower(): value for name, value in self.headers.items()})
-            fault = state.faults.pop(0) if state.faults else ""
+            fault = 503 if state.away.is_set() else state.faults.pop(0) if state.faults else ""
         with contextlib.suppress(ConnectionError):  # the client went away, as clients do
             self._answer(fault, body)
+
+    def do_GET(self) -> None:
+        """The models there are: how a client sees that somebody is there."""
+        state = self.server_state
+        fault = 503 if state.away.is_set() else state.at_the_door
+        found = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "nobody"}]}
+        with contextlib.suppress(ConnectionError):
+            self._send(fault, found if fault == 200 else {"error": {"message": f"status {fault} as told"}})
 
     def _answer(self, fault: int | str, body: dict[str, Any]) -> None:
         if self.path != "/v1/chat/completions":
