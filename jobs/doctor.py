@@ -92,6 +92,9 @@ def _checks(settings: Settings) -> Iterator[Callable[[Settings], Finding]]:
         yield check_plugin
 
 
+_DRIVER_ADVICE = "the driver is there and does not work: reboot, or install it again"
+
+
 def check_driver(_: Settings) -> Finding:
     """Asks NVIDIA's own tool, which comes with the driver."""
     tool = shutil.which("nvidia-smi")
@@ -104,11 +107,13 @@ def check_driver(_: Settings) -> Finding:
             "try quire doctor --engine rapidocr, or a CPU build of vLLM with --set vllm.device=cpu",
         )
     query = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=60)
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return Finding("driver", False, f"nvidia-smi does not answer: {exc}", _DRIVER_ADVICE)
     if answer.returncode or not answer.stdout.strip():
         words = (answer.stdout + answer.stderr).strip().splitlines()
-        advice = "the driver is there and does not work: reboot, or install it again"
-        return Finding("driver", False, f"nvidia-smi says: {words[0] if words else 'nothing'}", advice)
+        return Finding("driver", False, f"nvidia-smi says: {words[0] if words else 'nothing'}", _DRIVER_ADVICE)
     return Finding("driver", True, "; ".join(answer.stdout.strip().splitlines()))
 
 

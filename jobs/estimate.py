@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from jobs.pace import pace_of
 from pipeline.config import Settings, fingerprint
+from pipeline.convert import first_cause
 from pipeline.engines.choose import ladder
 from pipeline.engines.profiles import DEFAULT_PROFILES
 from pipeline.estimate.actual import actual
@@ -57,6 +58,8 @@ async def make_estimate(
             rasterizer = FetchingRasterizer(cache, sandbox)
             mode, at_once = ladder(settings)[0].mode, settings.plan.num_fetches
             seen = await survey(drawn, prober.probe, rasterizer, mode, at_once, observe)
+    except BaseExceptionGroup as errors:
+        raise first_cause(errors) from errors
     finally:
         await sandbox.close()
     estimate = _estimate(population, seen, pace, settings)

@@ -18,6 +18,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 from pipeline.config import StorageSettings
@@ -104,9 +105,9 @@ def _matches(source: str, settings: StorageSettings) -> Iterator[DocumentRef]:
 
 def compile_pattern(pattern: str) -> list[re.Pattern[str] | None]:
     """One expression for each part between slashes; None for `**`."""
-    while "**/**" in pattern:  # says no more than one, and would take time without bound
-        pattern = pattern.replace("**/**", "**")
-    return [None if part == "**" else re.compile(fnmatch.translate(part)) for part in pattern.split("/")]
+    # `**` after `**` says no more than one, and would take time without bound.
+    parts = [part for last, part in pairwise(["", *pattern.split("/")]) if part != "**" or last != "**"]
+    return [None if part == "**" else re.compile(fnmatch.translate(part)) for part in parts]
 
 
 def is_match(parts: Sequence[str], patterns: Sequence[re.Pattern[str] | None]) -> bool:
@@ -179,7 +180,10 @@ def _exclusion(exclude: Sequence[str]) -> Callable[[str], bool]:
     def is_excluded(uri: str) -> bool:
         if is_s3_uri(uri):
             return uri.startswith(remote)
-        return bool(local) and os.path.realpath(local_path(uri)).startswith(local)
+        try:
+            return bool(local) and os.path.realpath(local_path(uri)).startswith(local)
+        except (ConfigError, ValueError):  # a line of a manifest that is no path: its own error, later
+            return False
 
     return is_excluded
 

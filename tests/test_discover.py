@@ -176,6 +176,7 @@ def test_a_manifest_gives_its_lines_in_order(s3: TestBucket, tmp_path: Path) -> 
         assert [(ref.uri, ref.name, ref.size_bytes) for ref in refs] == expected
         assert all(bool(ref.etag) == (ref.size_bytes >= 0) for ref in refs)
         assert list(discover([f"@{uri}"], s3.settings)) == refs
+        assert list(discover([f"@{uri}"], s3.settings, exclude=[str(tmp_path / "out")])) == refs
 
 
 def test_a_manifest_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
@@ -261,6 +262,9 @@ def test_within_a_name_patterns_mean_what_they_mean_in_a_shell(pattern: str, nam
         ("a/**", "a/b/c", True),
         ("a/**", "a", False),
         ("**/**/**/c", "a/c", True),
+        ("scan**/**.pdf", "scan1/a.pdf", True),
+        ("scan**/**.pdf", "scan1.pdf", False),
+        ("a**/**/c", "ab/x/c", True),
         ("*/*", "a/b/c", False),
         ("a**c", "a/c", False),
         ("a*c", "a\nc", True),

@@ -19,7 +19,10 @@ FILLER_LOOP = 3 * LONG_LOOP
 CHECK_EVERY = 100
 """Characters between two looks: each costs some microseconds, whatever the length of the text."""
 
-_TAG = re.compile(r"<[^<>]{1,40}>")
+_WHOLE = re.compile(r"[<&\\].*[<&\\]", re.DOTALL)
+"""A stretch without the halves of tags, entities and TeX's commands at its ends, where it has any."""
+
+_NO_WORDS = re.compile(r"<[^<>]{1,40}>|&\w{1,10};|\\[a-z]{1,10}")
 _WORD = re.compile(r"[^\W\d_]{3}")
 
 
@@ -48,7 +51,8 @@ def is_looping(tail: str) -> bool:
     period = _period(tail[-LONG_LOOP:]) if len(tail) >= LONG_LOOP else 0
     if not period:
         return False
-    has_words = _WORD.search(_TAG.sub(" ", tail[-LONG_LOOP:])) is not None
+    whole = _WHOLE.search(tail[-LONG_LOOP:])
+    has_words = _WORD.search(_NO_WORDS.sub(" ", whole[0] if whole else tail[-LONG_LOOP:])) is not None
     length = max(LONG_LOOP, FEWEST_REPEATS * period) if has_words else FILLER_LOOP
     stretch = tail[-length:]
     return len(stretch) == length and stretch[period:] == stretch[:-period]

@@ -50,14 +50,18 @@ class StratumSize:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Documents in the order of their strata. Every stratum with pages has at least one."""
+    """Every stratum with pages has at least one document."""
 
     strata: Mapping[str, StratumSize]
     documents: Sequence[SampledDocument]
 
+    def of_stratum(self, name: str) -> list[SampledDocument]:
+        return [document for document in self.documents if document.stratum == name]
+
     @property
     def pages(self) -> list[SampledPage]:
-        return [page for document in self.documents for page in document.pages]
+        """Stratum by stratum, in the order of `strata`."""
+        return [page for name in self.strata for document in self.of_stratum(name) for page in document.pages]
 
 
 def page_weights(sample: Sample, num_replicates: int, rng: np.random.Generator) -> Numbers:
@@ -65,7 +69,7 @@ def page_weights(sample: Sample, num_replicates: int, rng: np.random.Generator) 
     then the replicates. The total of a quantity is the product with its values on the sampled pages."""
     blocks = [np.empty((1 + num_replicates, 0))]
     for name, size in sample.strata.items():
-        documents = [document for document in sample.documents if document.stratum == name]
+        documents = sample.of_stratum(name)
         if documents:
             blocks.append(_stratum_weights(documents, size, num_replicates, rng))
     return np.hstack(blocks)

@@ -79,12 +79,15 @@ class Worker:
             raise QuireError(f"the rendering process does not start: {exc}") from exc
 
     async def _start_once(self) -> ChildProcess:
-        child = self._make_child()
         try:
-            await child.start()
-        except BaseException:
-            child.close()
-            raise
+            child = self._make_child()
+            try:
+                await child.start()
+            except BaseException:
+                child.close()
+                raise
+        except OSError as exc:  # out of descriptors, memory or processes: no fault of a document
+            raise QuireError(f"the rendering process does not start: {exc}") from exc
         return child
 
 

@@ -50,6 +50,7 @@ _MOST_PAGES = 2**31
 _KIND = re.compile(r"[a-z_]{1,60}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_TILES = 9
+_MOST_PX = 2**15  # of a side, in any mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,11 @@ def _page_from(reply: Json, worker: Worker, doc_id: str, request: Json) -> tuple
     chosen = Layout(**named)
     if not (0 <= chosen.tile_cols <= _MOST_TILES and 0 <= chosen.tile_rows <= _MOST_TILES):
         raise ValueError("no mode has so many tiles")
+    if not all(
+        0 < content <= canvas <= _MOST_PX
+        for content, canvas in zip(chosen.content_px, chosen.canvas_px, strict=True)
+    ):
+        raise ValueError("no page has such a size")
     if chosen.mode != request["mode"] or not _SHA256.fullmatch(reply["sha256"]):
         raise ValueError("not what was asked for")
     numbers: Json = {name: _number(name, value) for name, value in reply["facts"].items()}

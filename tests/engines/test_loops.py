@@ -43,7 +43,13 @@ def test_a_loop_of_words_is_noticed_soon(unit: str) -> None:
     assert least <= at - len(PROSE) + len(unit) and at - len(PROSE) <= least + CHECK_EVERY + 4
 
 
-@pytest.mark.parametrize("unit", ["<td></td>", ".", "_ ", "| ", "<tr><td>0</td><td>-</td></tr>", "\n"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "<td></td>", ".", "_ ", "| ", "<tr><td>0</td><td>-</td></tr>", "\n",
+        '<td colspan="2"></td>', "<td>&nbsp;</td>", "\\quad ",
+    ],
+)  # fmt: skip
 def test_a_loop_without_a_word_is_given_longer(unit: str) -> None:
     at = noticed_at(PROSE + unit * (2 * FILLER_LOOP))
     assert at is not None

@@ -70,6 +70,19 @@ def test_what_is_seen_whole_is_certain() -> None:
     assert np.all(weights == 1)
 
 
+def test_documents_may_come_in_any_order() -> None:
+    """They come as they were drawn, and strata as they were listed."""
+    few = [SampledDocument("few", 100, (SampledPage(BLANK),)) for _ in range(20)]
+    many = [SampledDocument("many", 1, (SampledPage(INKED),)) for _ in range(20)]
+    strata = {"many": StratumSize(1000), "few": StratumSize(40)}
+    for documents in (few + many, many + few):
+        sample = Sample(strata, documents)
+        weights = weights_of(sample)[0]
+        inked = [page.facts is INKED for page in sample.pages]
+        assert weights @ np.array(inked, dtype=float) == pytest.approx(1000)
+        assert weights.sum() == pytest.approx(1000 + 40 * 100)
+
+
 def test_known_pages_are_certain_and_only_what_they_are_like_is_estimated() -> None:
     documents = [SampledDocument("a", n, (SampledPage(INKED), SampledPage(BLANK))) for n in (2, 5, 9)]
     weights = weights_of(Sample({"a": StratumSize(50, num_pages=400)}, documents))

@@ -43,6 +43,15 @@ def test_a_driver_that_does_not_work_is_quoted(no_tools: str) -> None:
     assert "no driver" in shown.stdout and "reboot" in advice(shown.stdout)
 
 
+def test_a_driver_that_cannot_be_asked_is_a_finding(no_tools: str) -> None:
+    tool = Path(no_tools) / "nvidia-smi"
+    tool.write_bytes(b"\x7fELF and nothing else")
+    tool.chmod(0o755)
+    shown = quire("doctor", PATH=no_tools)
+    assert shown.returncode == 1 and "Traceback" not in shown.stderr
+    assert "does not answer" in shown.stdout and "reboot" in advice(shown.stdout)
+
+
 def test_without_vllm_it_says_what_to_install(tmp_path: Path) -> None:
     """A finder that hides vLLM stands in for an environment without it."""
     (tmp_path / "sitecustomize.py").write_text(

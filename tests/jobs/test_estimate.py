@@ -13,8 +13,10 @@ from jobs.convert import convert
 from jobs.estimate import describe_estimate, describe_outcome, make_estimate
 from jobs.plan import Inputs, make_plan
 from pipeline.config import Settings, StorageSettings
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.estimate.record import Estimate
+from pipeline.probe import Prober
+from pipeline.records import Document
 from pipeline.storage import open_folder
 from tests import documents
 from tests.conftest import TestBucket, keys_of
@@ -106,6 +108,20 @@ def test_buckets_with_nothing_to_read(tmp_path: Path, data: bytes, num_pages: in
     assert estimate.figures["pages"].value == 3 * num_pages
     assert estimate.figures["read_pages"].high == estimate.figures["output_tokens"].high == 0
     assert "3 documents" in describe_estimate(estimate)
+
+
+def test_an_error_while_looking_comes_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documents are looked at side by side, and the command prints what it knows, not groups of it."""
+
+    async def lost(*_: object) -> Document:
+        raise StorageError("the store is gone")
+
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        (tmp_path / f"in/{number}.pdf").write_bytes(documents.pdf([f"page {number}"]))
+    monkeypatch.setattr(Prober, "probe", lost)
+    with pytest.raises(StorageError, match="the store is gone"):
+        estimated(tmp_path)
 
 
 def test_an_estimate_over_s3_reads_the_sample_and_no_more(tmp_path: Path, moto_bucket: TestBucket) -> None:

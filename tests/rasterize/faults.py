@@ -21,6 +21,7 @@ _LIES: dict[str, Callable[[Json], None]] = {
     "other_mode": lambda reply: reply["layout"].update(mode="gundam9"),
     "mode_is_a_list": lambda reply: reply["layout"].update(mode=[1]),
     "no_hash": lambda reply: reply.update(sha256="\ud800"),
+    "wide": lambda reply: reply["layout"].update(content_px=[10**30, 100]),
     "many_tokens": lambda reply: reply["layout"].update(num_image_tokens=2**40),
     "odd_kind": lambda reply: reply.update(failure={"kind": "\ud800", "message": "", "nothing_drawn": False}),
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,6 +115,7 @@ async def test_the_other_renderer_steps_in(
         ("no_hash", "render_crash", "no sense"),
         ("many_tokens", "render_crash", "no sense"),
         ("odd_kind", "render_crash", "no sense"),
+        ("wide", "render_crash", "no sense"),
     ],
 )
 async def test_a_page_that_neither_renderer_survives(
@@ -190,6 +193,24 @@ async def test_a_target_that_does_not_start(make_sandbox: Make) -> None:
     sandbox = make_sandbox(None, target="tests.rasterize.faults:Missing")
     with pytest.raises(QuireError, match="does not start"):
         await sandbox.probe(Path(__file__))
+
+
+async def test_a_machine_without_room_for_a_process_is_not_the_documents_fault(
+    make_sandbox: Make, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of descriptors, memory or processes: the document must not be recorded as one that cannot be read."""
+
+    def no_room(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    sandbox, path = make_sandbox(None), write(PAGE)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "memfd_create", no_room)
+        with pytest.raises(QuireError, match="the rendering process does not start: .*Too many open files"):
+            await sandbox.probe(path)
+        with pytest.raises(QuireError, match="Too many open files"):
+            await render_one(sandbox, path)
+    assert (await render_one(sandbox, path)).failure is None
 
 
 async def test_a_process_killed_while_it_starts_is_started_again(
