@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 MAX_LOSSES = 8  # of one chunk or one shard to dying processes and nodes, before the run gives up
 PROBE_SECONDS = 0.5
+_POLL_SECONDS = 0.005  # for an image, which comes right after its page's record
 PATIENCE_S = 900.0  # for an actor whose node is gone: time for another to join
 
 ImageRef = Any  # ray.ObjectRef of a PageImage
@@ -134,7 +135,7 @@ class RayRasterizer:
             try:
                 while left:
                     page: RasterizedPage[ImageRef] = await (await anext(stream))
-                    image = await anext(stream) if page.image_info else None
+                    image = await _next_unfetched(stream) if page.image_info else None
                     del left[0]
                     yield replace(page, image=image)
                 return
@@ -146,6 +147,14 @@ class RayRasterizer:
 
     async def close(self) -> None:
         """Tasks end by themselves."""
+
+
+async def _next_unfetched(stream: Any) -> ImageRef:
+    """The next reference of a task's stream. Ray's own `anext` fetches what it has to wait for: pixels would come here,
+    and should their node die on the way, Ray would ask for them for ten minutes."""
+    while not (stream.next_ready() or stream.is_finished()):
+        await asyncio.sleep(_POLL_SECONDS)
+    return await anext(stream)
 
 
 class RayEngineHost:
