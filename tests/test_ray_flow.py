@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError, EngineDead, ImageLost, QuireError, RunS
 from pipeline.held_image import HeldImage
 from pipeline.metrics import outcomes
 from pipeline.plan_log import planned_shards
-from pipeline.ray_flow.runner import RayEngineHost, RunnerActor
+from pipeline.ray_flow.runner import RayEngineHost, RunnerActor, _next_unfetched
 from pipeline.ray_flow.workers import EngineActor, EngineWorker
 from pipeline.records import PageImage, PageRange, Recognition, Request, Shard
 from pipeline.storage import open_folder
@@ -245,6 +245,33 @@ def test_documents_of_one_machine_are_refused_where_there_are_others(tmp_path: P
     assert next(found) is shards[0]
     with pytest.raises(ConfigError, match=r"a\.pdf is on this machine"):
         next(found)
+
+
+class SlowStream:
+    """A task's stream whose next item takes its time, or never comes. Asking for it early would fetch it."""
+
+    def __init__(self, num_looks: int, is_lost: bool = False) -> None:
+        self.num_looks = num_looks
+        self.is_lost = is_lost
+
+    def next_ready(self) -> bool:
+        self.num_looks -= 1
+        return not self.is_lost and self.num_looks < 0
+
+    def is_finished(self) -> bool:
+        return self.is_lost and self.num_looks < 0
+
+    async def __anext__(self) -> str:
+        assert self.num_looks < 0, "asked early"
+        if self.is_lost:
+            raise StopAsyncIteration
+        return "a reference"
+
+
+async def test_an_image_is_waited_for_without_fetching_it() -> None:
+    assert await _next_unfetched(SlowStream(3)) == "a reference"
+    with pytest.raises(StopAsyncIteration):  # which the rasterizer takes for the loss that it is
+        await _next_unfetched(SlowStream(3, is_lost=True))
 
 
 def ready(result: Any) -> asyncio.Future[Any]:

@@ -17,12 +17,12 @@ class _BeforeTorchvision(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
         if fullname == "torchvision":
             sys.meta_path.remove(self)
-            import torch
+            from torch import library
 
-            library = torch.library.Library("torchvision", "FRAGMENT")
+            fragment = library.Library("torchvision", "FRAGMENT")
             for operator in ("nms", "qnms"):
-                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            _KEPT.append(library)
+                fragment.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _KEPT.append(fragment)
 
 
 sys.meta_path.insert(0, _BeforeTorchvision())
