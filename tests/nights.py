@@ -1,5 +1,5 @@
 """A bucket that lives: adds, edits, touches, renames, deletes and copies drawn from a seed, night after night, with
-runs that are killed in between; and what must be true after each night and at the end.
+runs that are killed in between; and what must be true after each night and at the end. `go_through` is a whole life.
 
 Everything is real: the command's own code, SIGKILL to a process of its own, local folders or an S3 server.
 """
@@ -11,8 +11,8 @@ import os
 import random
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,8 +27,8 @@ from pipeline.nights.log import latest_night
 from pipeline.storage import Folder, open_folder
 from tests import documents
 from tests.runs import command, read_table, scripted_settings, set_options
+from tests.waiting import BOUND_S, wait_for
 
-_PATIENCE_S = 240.0
 _OVERRIDES = ("plan.pages_per_shard=4", "scripted.reject_share=0.1", "render.num_workers=1")
 _PAGE_COLUMNS = ("page_index", "outcome", "markdown", "raw_text", "failure")
 
@@ -36,7 +36,8 @@ _PAGE_COLUMNS = ("page_index", "outcome", "markdown", "raw_text", "failure")
 class Bucket(Protocol):
     """What holds the documents, by name."""
 
-    uri: str
+    @property
+    def uri(self) -> str: ...
 
     def put(self, name: str, data: bytes) -> None: ...
 
@@ -225,15 +226,17 @@ class Nights:
         target = count() + chance.randint(1, 3 if count == self._num_lines else 1)
         process = self.start("scripted.seconds_per_page=0.05", "scripted.window=2")
         try:
-            deadline = time.monotonic() + _PATIENCE_S
-            while process.poll() is None and count() < target:
-                assert time.monotonic() < deadline, "the night does not get on"
-                time.sleep(0.005)
-            time.sleep(chance.choice([0.0, 0.02, 0.1]))
+            wait_for(
+                f"{target} where there are {count()}",
+                lambda: process.poll() is not None or count() >= target,
+                saw=count,
+            )
+            with suppress(subprocess.TimeoutExpired):  # to hit moments that no count tells
+                process.wait(chance.choice([0.0, 0.02, 0.1]))
             was_killed = process.poll() is None
         finally:
             process.kill()
-            errors = process.communicate()[1]
+            errors = process.communicate(timeout=BOUND_S)[1]
         self.forget_cache()
         assert was_killed or process.returncode in (0, 3), errors[-3000:]
         self.check_files()
@@ -304,6 +307,23 @@ class Nights:
 
     def _num_nights(self) -> int:
         return self._num_files("nights/")
+
+
+async def go_through(nights: Nights, num_nights: int, num_killed: int) -> int:
+    """So many nights, of which some are to be killed, and the end. Returns how many were killed before they were over.
+    Raises AssertionError."""
+    living, chance = nights.living, nights.living.chance
+    living.begin(6)
+    killed = chance.sample(range(num_nights - 1), num_killed)
+    was_killed = []
+    for night in range(num_nights):
+        living.live_a_day()
+        if night in killed:
+            was_killed.append(nights.run_and_kill(chance))
+        else:
+            await nights.run()
+    await nights.check_against_a_fresh_run(f"{nights.output}-fresh")
+    return sum(was_killed)
 
 
 def sha256(data: bytes) -> str:

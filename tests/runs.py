@@ -19,7 +19,13 @@ from pipeline.settings_file import load_settings
 from pipeline.storage import Folder, open_folder
 from tests import documents
 
-SCRIPTED = ("engine.name=scripted", "plan.pages_per_shard=8", "plan.documents_per_part=6")
+# One rendering process, since a second one costs a test more to start than it saves.
+SCRIPTED = (
+    "engine.name=scripted",
+    "plan.pages_per_shard=8",
+    "plan.documents_per_part=6",
+    "render.num_workers=1",
+)
 
 
 def scripted_settings(tmp_path: Path, *overrides: str, **scripted: Any) -> Settings:

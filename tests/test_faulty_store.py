@@ -20,13 +20,7 @@ from tests.runs import SCRIPTED, all_pages, command, page_keys, read_table, resu
 
 pytestmark = pytest.mark.timeout(300)
 
-STORMS = {
-    "slow down": FaultRates(slow_down=0.1),
-    "resets": FaultRates(reset=0.15),
-    "cut bodies": FaultRates(cut_body=0.2),
-    "lost answers": FaultRates(lost_answer=0.2),
-    "all of it": FaultRates(slow_down=0.05, reset=0.05, cut_body=0.05, lost_answer=0.1),
-}
+STORM = FaultRates(slow_down=0.05, reset=0.05, cut_body=0.05, lost_answer=0.1)  # soak draws others
 
 
 def upload(bucket: TestBucket, folder: Path) -> dict[str, int]:
@@ -47,13 +41,12 @@ def settings_for(bucket: TestBucket, tmp_path: Path, endpoint: str | None = None
     )
 
 
-@pytest.mark.parametrize("storm", STORMS)
-def test_a_stormy_store_gives_the_same_results(s3: TestBucket, tmp_path: Path, storm: str) -> None:
+def test_a_stormy_store_gives_the_same_results(s3: TestBucket, tmp_path: Path) -> None:
     pages = upload(s3, tmp_path / "in")
     calm = Inputs((f"{s3.uri}/in",), (), f"{s3.uri}/calm")
     stormy = Inputs((f"{s3.uri}/in",), (), f"{s3.uri}/stormy")
     asyncio.run(convert(calm, settings_for(s3, tmp_path / "a"), use_ray=False))
-    with fault_proxy(s3.endpoint.port, STORMS[storm], seed=7) as proxy:
+    with fault_proxy(s3.endpoint.port, STORM, seed=7) as proxy:
         asyncio.run(convert(stormy, settings_for(s3, tmp_path / "b", proxy.url), use_ray=False))
         faults = {name: number for name, number in proxy.counts.items() if name != "passed"}
     assert sum(faults.values()) >= 3, "there was a storm"
@@ -70,9 +63,9 @@ def test_two_runs_at_once_on_one_output(s3: TestBucket, tmp_path: Path) -> None:
     options = set_options((*SCRIPTED, "scripted.seconds_per_page=0.05", f"flow.cache_dir={tmp_path / 'cache'}"))
     arguments = ["convert", f"{s3.uri}/in", "--output", f"{s3.uri}/together", *options]
     arguments += ["--endpoint-url", s3.endpoint.url]
-    runs = [subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    runs = [subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = [run.communicate(timeout=200)[1] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0, 0], errors
+    assert [run.returncode for run in runs] == [0, 0], errors
     assert results(s3.folder("together")) == results(s3.folder("alone"))
     assert page_keys(read_table(s3.folder("together"), "pages")) == all_pages(pages)
 

@@ -178,7 +178,7 @@ def test_concurrent_requests_make_one_download(moto_bucket: TestBucket, tmp_path
         start = threading.Barrier(12)
 
         def fetch(_: int) -> Path:
-            start.wait()
+            start.wait(timeout=60)
             return cache.fetch(f"{moto_bucket.uri}/a.pdf", sha256_of(body), len(body))
 
         with ThreadPoolExecutor(12) as pool:
@@ -208,7 +208,7 @@ def test_processes_share_a_directory(moto_bucket: TestBucket, tmp_path: Path) ->
         arguments = [str(tmp_path / "cache"), proxy.url, moto_bucket.name, *map(sha256_of, bodies)]
         command = [sys.executable, "-W", "error", "-c", FETCHER, *arguments]
         processes = [subprocess.Popen(command) for _ in range(3)]
-        assert [process.wait() for process in processes] == [0, 0, 0]
+        assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
         assert proxy.counts["passed"] == len(bodies)
     assert cached_names(tmp_path / "cache") == set(map(sha256_of, bodies))
 

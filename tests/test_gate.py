@@ -24,6 +24,7 @@ from pipeline.storage import open_folder
 from pipeline.usage import used_hours
 from tests import documents
 from tests.runs import SCRIPTED, quire, results, scripted_settings, set_options, write_samples
+from tests.waiting import wait_in_loop
 
 HOUR = 1 / 3600  # of one core, in hours a second
 
@@ -46,7 +47,6 @@ def note_usage(tmp_path: Path, hours: float) -> None:
     (tmp_path / "out/usage/0123456789abcdef.json").write_text(json.dumps(noted))
 
 
-@pytest.mark.slow
 def test_a_limit_stops_a_run_between_shards_and_a_later_run_goes_on(tmp_path: Path) -> None:
     """Each shard of 8 pages takes two seconds, and the limit is six: the third or fourth one would pass it."""
     pages = write_samples(tmp_path / "in")
@@ -79,12 +79,15 @@ def test_the_time_of_an_interrupted_run_is_noted(tmp_path: Path, monkeypatch: py
     async def interrupt() -> None:
         inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
         running = asyncio.create_task(convert(inputs, settings, use_ray=False))
-        while not used_hours(folder):
-            assert not running.done()
-            await asyncio.sleep(0.1)
+
+        def noted_hours() -> float:
+            assert not running.done(), running
+            return used_hours(folder)
+
+        await wait_in_loop("time to be noted", noted_hours)
         running.cancel()
-        await asyncio.wait({running})
-        assert running.cancelled()
+        await asyncio.wait({running}, timeout=60)
+        assert running.cancelled(), running
 
     asyncio.run(interrupt())
     assert used_hours(folder) > 0 and books(tmp_path).num_shards_done == 0

@@ -100,6 +100,7 @@ _OWNERS = {
 }
 
 
+@cache
 def _modules() -> dict[str, Path]:
     """Every module's dotted name → its file."""
     paths = [path for package in ("pipeline", "jobs") for path in (_ROOT / package).rglob("*.py")]

@@ -95,7 +95,6 @@ def _convert(tmp_path: Path, settings: Settings, report: Report = report_nothing
     return verdict
 
 
-@pytest.mark.slow
 def test_a_run_with_a_slow_engine_is_bound_by_it_and_serves_what_it_counts(tmp_path: Path) -> None:
     _write_and_plan(tmp_path, 6, 2)
     port = free_port()
@@ -128,7 +127,6 @@ def test_a_port_that_is_taken_is_a_message() -> None:
         pass
 
 
-@pytest.mark.slow
 def test_a_run_with_one_renderer_and_a_fast_engine_is_bound_by_rasterization(tmp_path: Path) -> None:
     _write_and_plan(tmp_path, 3, 12)
     settings = scripted_settings(
@@ -139,7 +137,6 @@ def test_a_run_with_one_renderer_and_a_fast_engine_is_bound_by_rasterization(tmp
     assert verdict.cpus_wanted is not None and verdict.cpus_wanted > verdict.cpus
 
 
-@pytest.mark.slow
 def test_a_run_with_room_for_one_page_is_bound_by_that(tmp_path: Path) -> None:
     _write_and_plan(tmp_path, 4, 8)
     settings = scripted_settings(
@@ -148,7 +145,6 @@ def test_a_run_with_room_for_one_page_is_bound_by_that(tmp_path: Path) -> None:
     assert _convert(tmp_path, settings).bound is Bound.FLOW
 
 
-@pytest.mark.slow
 def test_a_run_on_a_slow_store_is_bound_by_it(tmp_path: Path, moto_bucket: TestBucket) -> None:
     for number in range(24):
         moto_bucket.put(f"in/{number:02d}.pdf", pdf([f"page {number}"]))

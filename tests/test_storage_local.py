@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pipeline.errors import NotFound
 from pipeline.storage import open_folder, open_object
 from pipeline.storage.local import TEMPORARY_PREFIX
 from tests.conftest import keys_of
+from tests.waiting import wait_for
 
 
 def test_local_names_of_any_bytes(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_what_may_not_be_read_is_listed_and_refused(public_folder: Path) -> None
     public_folder.chmod(0o555)
     command = [sys.executable, "-c", UNPRIVILEGED, str(public_folder)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     finally:
         public_folder.chmod(0o755)
         (public_folder / "closed").chmod(0o755)
@@ -148,27 +148,39 @@ from pipeline.config import StorageSettings
 from pipeline.storage import open_folder
 folder = open_folder(sys.argv[1], StorageSettings())
 body = bytes(range(256)) * 8192
-print("ready", flush=True)
 for index in range(10**9):
     folder.put(f"put-{index % 50}", body)
+    print("put", index, flush=True)
     folder.put_if_absent(f"create-{index}", body)
 """
 
 
 def test_a_killed_writer_leaves_files_whole_or_absent(tmp_path: Path) -> None:
+    """Killed at a moment that chance picks, each time further on in its work."""
     body = bytes(range(256)) * 8192
     for round_index in range(4):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
-        assert writer.stdout is not None
-        with writer.stdout:
-            writer.stdout.readline()
-            time.sleep(0.05 + 0.03 * round_index)
+        log = tmp_path / f"log-{round_index}"
+        with log.open("w") as told:
+            writer = subprocess.Popen(
+                [sys.executable, "-c", WRITER, str(tmp_path / "out")], stdout=told, stderr=subprocess.STDOUT
+            )
+        try:
+            _wait_for_puts(8 * (round_index + 1), log, writer)
+        finally:
             writer.send_signal(signal.SIGKILL)
-            writer.wait()
-    folder = open_folder(str(tmp_path), StorageSettings())
+            writer.wait(timeout=30)
+    folder = open_folder(str(tmp_path / "out"), StorageSettings())
     keys = keys_of(folder)
     assert keys
     assert all(folder.get(key) == body for key in keys)
+
+
+def _wait_for_puts(number: int, log: Path, writer: subprocess.Popen[bytes]) -> None:
+    def are_done() -> bool:
+        assert writer.poll() is None, log.read_text()
+        return log.read_text().count("put") >= number
+
+    wait_for(f"{number} objects of the writer", are_done, saw=log.read_text)
 
 
 def test_without_hard_links_put_if_absent_still_writes_once(

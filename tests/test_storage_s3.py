@@ -114,7 +114,7 @@ def test_what_can_be_no_key_is_not_found(s3: TestBucket, tmp_path: Path, key: st
 
 
 def test_more_keys_than_a_page_holds(s3: TestBucket) -> None:
-    keys = [f"in/{index:05d}" for index in range(2100)]
+    keys = [f"in/{index:05d}" for index in range(1100)]
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(s3.put, keys))
     assert [f"in/{key}" for key in keys_of(s3.folder("in"))] == keys
@@ -135,19 +135,6 @@ def test_a_bucket_that_does_not_exist_is_named(s3: TestBucket) -> None:
             operation()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("variable", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
-def test_wrong_credentials_are_refused_with_a_remedy(
-    rados_bucket: TestBucket, monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
-    monkeypatch.setenv(variable, "wrong-and-secret")
-    folder = rados_bucket.folder()
-    for operation in (lambda: folder.get("a"), lambda: folder.put("a", b""), lambda: keys_of(folder)):
-        with pytest.raises(PermissionDenied, match="check the credentials") as caught:
-            operation()
-        assert "wrong-and-secret" not in str(caught.value)
-
-
 def test_without_credentials_the_message_says_how_to_give_them(
     moto_bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,22 +142,6 @@ def test_without_credentials_the_message_says_how_to_give_them(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(PermissionDenied, match="no AWS credentials found; set AWS_PROFILE"):
         moto_bucket.folder().get("a")
-
-
-@pytest.mark.slow
-def test_anonymous_access_reads_what_is_public(rados_bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    rados_bucket.client.put_bucket_acl(Bucket=rados_bucket.name, ACL="public-read")
-    rados_bucket.client.put_object(Bucket=rados_bucket.name, Key="a//b", Body=b"x", ACL="public-read")
-    rados_bucket.client.put_object(Bucket=rados_bucket.name, Key="a/b", Body=b"x", ACL="public-read")
-    rados_bucket.put("private", b"x")
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    settings = StorageSettings(endpoint_url=rados_bucket.endpoint.url, anonymous=True)
-    folder = open_folder(rados_bucket.uri, settings)
-    assert keys_of(folder) == ["a//b", "a/b", "private"]
-    assert folder.get("a//b") == folder.get("a/b") == b"x"
-    with pytest.raises(PermissionDenied):
-        folder.get("private")
 
 
 def test_an_unknown_profile_is_named(moto_bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> None:

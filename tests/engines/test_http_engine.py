@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.settings_file import load_settings
 from tests.rigs.chat_server import ChatServer, chat_server
 from tests.rigs.endpoint import free_port
 from tests.runs import quire, read_table, write_samples
+from tests.waiting import wait_for, wait_in_loop
 
 pytest.importorskip("openai", reason="the extra http is not installed")
 
@@ -179,8 +179,7 @@ async def test_closing_ends_what_is_in_flight() -> None:
     with chat_server("stall") as server:
         reader = engine(server)
         pending = asyncio.create_task(reader.recognize(page(), REQUEST))
-        while not server.requests:
-            await asyncio.sleep(0.01)
+        await wait_in_loop("the page to be at the server", lambda: server.requests or pending.done())
         await reader.close()
         await reader.close()
         with pytest.raises(EngineDead, match="closed"):
@@ -193,8 +192,7 @@ async def test_a_cancelled_page_is_cancelled_and_nothing_else() -> None:
     with chat_server("stall") as server:
         reader = engine(server)
         pending = asyncio.create_task(reader.recognize(page(), REQUEST))
-        while not server.requests:
-            await asyncio.sleep(0.01)
+        await wait_in_loop("the page to be at the server", lambda: server.requests or pending.done())
         pending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pending
@@ -231,7 +229,6 @@ async def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
     assert KEY not in str(settings) and KEY not in str(result_settings(settings))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "exit_code", "failures"),
     [((503, 400), 3, ["refused"]), ((503,) * 9, 0, [])],
@@ -268,15 +265,15 @@ def test_a_whole_run_with_a_server_that(
     assert KEY.encode() not in everything and KEY not in done.stdout + done.stderr
 
 
-@pytest.mark.slow
 def test_a_server_that_is_away_for_a_while_costs_no_page(tmp_path: Path) -> None:
-    """It goes when it has read the first page, and comes back after several times what the retries last."""
+    """It goes when it has read the first page, and comes back when it has turned away many times what the retries of
+    a page are."""
     num_pages = sum(write_samples(tmp_path / "in", 6).values())
     options = [
         "engine.name=http", "engine.model=m", "http.max_retries=1", "http.window=2", 'engine.modes=["page150"]',
         "engine.max_restarts_per_hour=1000", f"flow.cache_dir={tmp_path / 'cache'}",
     ]  # fmt: skip
-    with chat_server() as server:
+    with chat_server("leave") as server:
         arguments = [
             "convert",
             str(tmp_path / "in"),
@@ -288,11 +285,15 @@ def test_a_server_that_is_away_for_a_while_costs_no_page(tmp_path: Path) -> None
         arguments += [part for option in options for part in ("--set", option)]
         with ThreadPoolExecutor() as pool:
             running = pool.submit(quire, *arguments)
-            while not server.requests and not running.done():
-                time.sleep(0.01)
-            server.away.set()
-            time.sleep(4)
-            server.away.clear()
+
+            def is_missed() -> bool:
+                assert not running.done(), running.result().stderr
+                return server.num_turned_away >= 12
+
+            try:
+                wait_for("12 knocks at a server that is away", is_missed, saw=lambda: server.num_turned_away)
+            finally:
+                server.away.clear()  # or the run would not end
             done = running.result()
     assert done.returncode == 0, done.stderr
     assert read_table(tmp_path / "out", "pages")["failure"].null_count == num_pages

@@ -10,6 +10,7 @@ from pipeline.engines.pool import EnginePool
 from pipeline.errors import EngineDead, EngineFailure, PageRejected
 from pipeline.held_image import HeldImage
 from pipeline.records import RasterizedPage, Recognition, Request
+from tests.waiting import wait_in_loop
 
 REQUEST = Request("base")
 
@@ -167,11 +168,11 @@ async def test_deaths_of_a_guilty_page_do_not_count_against_the_engines() -> Non
 
 
 async def test_a_cancelled_page_frees_its_slot() -> None:
-    host = MortalHost(window=1)
-    pool: EnginePool[str] = EnginePool([host], 3, stuck_after_s=5, start_timeout_s=5)
+    host = MortalHost(window=1, sticky=frozenset({"p0"}))
+    pool: EnginePool[str] = EnginePool([host], 3, stuck_after_s=60, start_timeout_s=5)
     pool.start()
     first = asyncio.create_task(pool.recognize(held("p0"), REQUEST))
-    await asyncio.sleep(0.0005)
+    await wait_in_loop("the page to be with its engine", lambda: host.num_busy, saw=lambda: first)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     assert (await pool.recognize(held("p1"), REQUEST)).text == "p1"

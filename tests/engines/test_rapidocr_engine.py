@@ -9,29 +9,42 @@ import signal
 from collections.abc import AsyncIterator
 
 import numpy as np
+import psutil
 import pytest
+import pytest_asyncio
 
 from pipeline.engines.rapidocr_engine import ARENA_BYTES, RapidOcrEngine
 from pipeline.errors import EngineDead, MissingDependency, PageRejected
-from pipeline.records import Request
+from pipeline.records import Recognition, Request
 from tests.engines import drawing
 from tests.engines.drawing import as_page
 from tests.engines.faulty_workers import trace_of
+from tests.waiting import wait_in_loop
 
 REQUEST = Request("native")
 FAULTY = "tests.engines.faulty_workers:"
 
 
-@pytest.fixture
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine() -> AsyncIterator[RapidOcrEngine]:
+    """One for all tests, since its child takes seconds to load its models."""
     pytest.importorskip("rapidocr")
     engine = RapidOcrEngine(1)
     yield engine
     await engine.close()
 
 
-async def test_two_columns_are_read_one_after_the_other(engine: RapidOcrEngine) -> None:
-    result = await engine.recognize(as_page(drawing.two_columns()), REQUEST)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def upright(engine: RapidOcrEngine) -> Recognition:
+    """What `two_columns` is read as."""
+    return await engine.recognize(as_page(drawing.two_columns()), REQUEST)
+
+
+async def test_two_columns_are_read_one_after_the_other(upright: Recognition) -> None:
+    result = upright
     assert result.blocks is not None
     assert result.blocks[0].label == "title"
     assert result.blocks[0].text == "A History of the Harbour"
@@ -73,10 +86,11 @@ async def test_bullets_that_the_recogniser_drops_make_a_list(engine: RapidOcrEng
 
 
 @pytest.mark.parametrize("num_quarters", [1, 2, 3])
-async def test_turned_pages_read_like_upright_ones(engine: RapidOcrEngine, num_quarters: int) -> None:
-    upright = drawing.two_columns()
-    expected = await engine.recognize(as_page(upright), REQUEST)
-    turned = np.ascontiguousarray(np.rot90(upright, num_quarters))
+async def test_turned_pages_read_like_upright_ones(
+    engine: RapidOcrEngine, upright: Recognition, num_quarters: int
+) -> None:
+    expected = upright
+    turned = np.ascontiguousarray(np.rot90(drawing.two_columns(), num_quarters))
     result = await engine.recognize(as_page(turned), REQUEST)
     assert result.blocks is not None
     assert expected.blocks is not None
@@ -120,15 +134,19 @@ async def test_tiny_pages(engine: RapidOcrEngine, shape: tuple[int, int]) -> Non
     assert result.text == ""
 
 
-async def test_a_page_survives_the_death_of_its_child(engine: RapidOcrEngine) -> None:
+async def test_a_page_survives_the_death_of_its_child(engine: RapidOcrEngine, upright: Recognition) -> None:
     page = as_page(drawing.two_columns())
-    expected = await engine.recognize(page, REQUEST)
     [pid] = engine.pids
+    before_s = psutil.Process(pid).cpu_times().user
     task = asyncio.create_task(engine.recognize(page, REQUEST))
-    await asyncio.sleep(0.3)
-    assert not task.done()
+
+    def busy_s() -> float:
+        assert not task.done(), task
+        return psutil.Process(pid).cpu_times().user - before_s
+
+    await wait_in_loop("the child to be at work on the page", lambda: busy_s() >= 0.05, saw=busy_s)
     os.kill(pid, signal.SIGKILL)
-    assert await task == expected
+    assert await task == upright
     assert engine.pids != [pid]
 
 

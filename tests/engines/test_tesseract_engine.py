@@ -16,6 +16,7 @@ from pipeline.errors import EngineDead, MissingDependency, PageRejected
 from pipeline.records import Request
 from tests.engines import drawing
 from tests.engines.drawing import as_page
+from tests.waiting import wait_in_loop
 
 REQUEST = Request("native")
 
@@ -78,9 +79,11 @@ async def test_faults(tmp_path: Path, script: str, kind: str) -> None:
 
 
 async def test_close_ends_what_runs(tmp_path: Path) -> None:
-    engine = TesseractEngine(1, program=_program(tmp_path, "exec sleep 60"))
+    started = tmp_path / "started"
+    engine = TesseractEngine(1, program=_program(tmp_path, f"touch '{started}'; exec sleep 60"))
     task = asyncio.create_task(engine.recognize(as_page(drawing.photo()), REQUEST))
-    await asyncio.sleep(0.3)
+    await wait_in_loop("the program to run", lambda: started.exists() or task.done(), saw=lambda: task)
+    assert not task.done(), task
     await engine.close()
     with pytest.raises(EngineDead):
         await task

@@ -3,11 +3,11 @@
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
+from pipeline.engines.scripted_engine import journal_counts
 from tests.documents import encrypted_pdf, pdf
 from tests.runs import (
     SCRIPTED,
@@ -20,6 +20,7 @@ from tests.runs import (
     set_options,
     write_samples,
 )
+from tests.waiting import wait_for
 
 OPTIONS = set_options(SCRIPTED)
 
@@ -119,8 +120,12 @@ def test_ctrl_c_stops_cleanly_and_a_rerun_goes_on(tmp_path: Path, signal_number:
         text=True,
         preexec_fn=heed_ctrl_c,
     )
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 20:
-        time.sleep(0.02)
+
+    def num_begun() -> int:
+        assert run.poll() is None, run.communicate()[1]
+        return sum(journal_counts(journal).values())
+
+    wait_for("twenty pages to be begun", lambda: num_begun() >= 20, saw=num_begun)
     run.send_signal(signal_number)
     errors = run.communicate(timeout=30)[1]
     assert run.returncode == 130, errors

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.rigs.small_model import ENVIRONMENT
-from tests.rigs.vllm_engines import vllm_overrides
-from tests.runs import quire, set_options
+from tests.runs import quire
 
 
 def advice(output: str) -> str:
@@ -65,29 +64,10 @@ def test_without_vllm_it_says_what_to_install(tmp_path: Path) -> None:
     assert "install" in advice(shown.stdout)
 
 
-@pytest.mark.slow
 def test_it_reads_a_page_with_a_cpu_engine() -> None:
     shown = quire("doctor", "--engine", "rapidocr")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "Quire reads this page" in shown.stdout
-
-
-@pytest.mark.slow
-def test_it_reads_a_page_with_vllm(tmp_path: Path, small_checkpoint: Path) -> None:
-    """Everything but the GPU: plug-in, guard, model, page."""
-    options = set_options(tuple(vllm_overrides(small_checkpoint)))
-    shown = quire("doctor", *options, **ENVIRONMENT)
-    assert shown.returncode == 0, shown.stdout + shown.stderr
-    well = [line.split()[1] for line in shown.stdout.splitlines() if line.startswith("ok")]
-    assert well == ["packages", "torch", "plug-in", "model", "guard", "page"]
-
-
-@pytest.mark.slow
-def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
-    options = set_options(tuple(vllm_overrides(Path("/nowhere/at/all"))))
-    shown = quire("doctor", *options, **ENVIRONMENT)
-    assert shown.returncode == 1
-    assert "/nowhere/at/all" in shown.stdout and "engine.model" in advice(shown.stdout)
 
 
 def test_a_plug_in_that_is_left_out_is_named(tmp_path: Path) -> None:

@@ -47,7 +47,6 @@ def estimated(tmp_path: Path, *overrides: str, sources: str = "in", **scripted: 
     return asyncio.run(make_estimate(folder, inputs.refs(settings), settings)), settings
 
 
-@pytest.mark.slow
 def test_an_estimate_and_the_run_that_it_foretold(tmp_path: Path) -> None:
     lengths = lengths_of(60)
     write_corpus(tmp_path / "in", lengths)

@@ -1,9 +1,8 @@
-"""Nights: thirty of them against a fresh run, two at once, what is no deletion, the valve, the page, the exit codes."""
+"""Nights: some of them against a fresh run, two at once, what is no deletion, the valve, the page, the exit codes."""
 
 import json
 import random
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from pipeline.nights.log import latest_night
 from pipeline.storage import open_folder
 from tests import documents
 from tests.conftest import TestBucket
-from tests.nights import LivingBucket, LocalBucket, Nights, S3Bucket, sha256
+from tests.nights import LivingBucket, LocalBucket, Nights, S3Bucket, go_through, sha256
 from tests.runs import SCRIPTED, quire, read_table, scripted_settings, set_options
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -43,34 +43,17 @@ def num_pages_read(nights: Nights) -> int:
     return sum(journal_counts(nights.directory / "journal").values())
 
 
-async def go_through(nights: Nights, num_nights: int, num_killed: int) -> None:
-    """So many nights, of which some are killed, and the end."""
-    living, chance = nights.living, nights.living.chance
-    living.begin(6)
-    killed = chance.sample(range(num_nights - 1), num_killed)
-    was_killed = []
-    for night in range(num_nights):
-        living.live_a_day()
-        if night in killed:
-            was_killed.append(nights.run_and_kill(chance))
-        else:
-            await nights.run()
-    assert any(was_killed)
-    await nights.check_against_a_fresh_run(f"{nights.output}-fresh")
-
-
-@pytest.mark.slow
-async def test_thirty_nights_over_a_folder_end_as_a_fresh_run(tmp_path: Path) -> None:
+async def test_six_nights_over_a_folder_end_as_a_fresh_run(tmp_path: Path) -> None:
     living = LivingBucket(LocalBucket(tmp_path / "in"), random.Random(1))
-    await go_through(Nights.of(living, str(tmp_path / "out"), tmp_path), num_nights=30, num_killed=5)
+    nights = Nights.of(living, str(tmp_path / "out"), tmp_path)
+    assert await go_through(nights, num_nights=6, num_killed=2)
 
 
-@pytest.mark.slow
-async def test_nights_over_a_bucket_end_as_a_fresh_run(moto_bucket: TestBucket, tmp_path: Path) -> None:
+async def test_four_nights_over_a_bucket_end_as_a_fresh_run(moto_bucket: TestBucket, tmp_path: Path) -> None:
     living = LivingBucket(S3Bucket(moto_bucket.client, moto_bucket.name), random.Random(2))
     endpoint = f"storage.endpoint_url={moto_bucket.settings.endpoint_url}"
     nights = Nights.of(living, f"{moto_bucket.uri}/out", tmp_path, endpoint)
-    await go_through(nights, num_nights=10, num_killed=3)
+    assert await go_through(nights, num_nights=4, num_killed=1)
 
 
 async def test_every_change_by_its_name_and_only_new_bytes_are_read(nights: Nights) -> None:
@@ -186,7 +169,6 @@ async def test_bytes_that_went_before_they_were_read_and_come_back(
     assert state(nights) == {"long.pdf": "added", "short.pdf": ""}
 
 
-@pytest.mark.slow
 async def test_two_nights_at_once(nights: Nights) -> None:
     """They read the same new objects; one of them records them, and neither fails."""
     both = [nights.start("scripted.seconds_per_page=0.1", "scripted.window=1") for _ in range(2)]
@@ -199,14 +181,16 @@ async def test_two_nights_at_once(nights: Nights) -> None:
     await nights.check_against_a_fresh_run(str(nights.directory / "fresh"))
 
 
-@pytest.mark.slow
 async def test_an_older_listing_is_not_recorded_over_a_newer_one(nights: Nights) -> None:
     await nights.run()
     nights.living.put("f.pdf", documents.pdf([f"page {i}" for i in range(12)]))
     older = nights.start("scripted.seconds_per_page=0.3", "scripted.window=1")
-    while num_pages_read(nights) < 6:  # it has listed, and reads the new document
+
+    def reads_the_new_document() -> bool:
         assert older.poll() is None
-        time.sleep(0.02)
+        return num_pages_read(nights) >= 6
+
+    wait_for("the older run, which has listed, to read the new document", reads_the_new_document)
     older.send_signal(signal.SIGSTOP)
     nights.living.put("g.pdf", documents.pdf(["came after the listing"]))
     nights.living.delete("a.pdf")

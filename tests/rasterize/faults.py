@@ -32,6 +32,11 @@ def write_faults(document: Path, faults: dict[str, str]) -> None:
     document.with_name(document.name + ".faults").write_text(json.dumps(faults))
 
 
+def hangs_file(document: Path) -> Path:
+    """Is there as soon as a process hangs on the document."""
+    return document.with_name(document.name + ".hangs")
+
+
 class KilledAtStart(RenderWorker):
     """Dies twice while it starts, as if killed from outside. Its password names the file that counts."""
 
@@ -58,6 +63,8 @@ class FaultyWorker(RenderWorker):
         else:
             key = f"{request['renderer']}:{request['page_index']}"
         fault = faults.get(key, "")
+        if fault == "hang":
+            hangs_file(Path(request["path"])).touch()
         reply = self._fail(fault) or super().handle(request)
         if fault in _LIES:
             _LIES[fault](reply)

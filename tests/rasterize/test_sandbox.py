@@ -18,8 +18,9 @@ from pipeline.errors import ConfigError, MissingDependency, QuireError
 from pipeline.rasterize import sandbox as sandbox_module
 from pipeline.rasterize.sandbox import Sandbox
 from tests import documents
-from tests.rasterize.faults import write_faults
+from tests.rasterize.faults import hangs_file, write_faults
 from tests.rasterize.rasterizing import failure_kind, image_of, render, render_one
+from tests.waiting import wait_in_loop
 
 Write = Callable[..., Path]
 Make = Callable[..., Sandbox]
@@ -182,7 +183,9 @@ async def test_an_abandoned_rendering_frees_its_worker(faulty: Sandbox, write: W
     path, other = write(PAGE, "a"), write(PAGE, "b")
     write_faults(path, {"mupdf:0": "hang"})
     task = asyncio.create_task(render(faulty, path))
-    await asyncio.sleep(0.5)
+    hangs = hangs_file(path)
+    await wait_in_loop("the renderer to hang", lambda: hangs.exists() or task.done(), saw=lambda: task)
+    assert not task.done(), task
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

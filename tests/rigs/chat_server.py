@@ -22,16 +22,25 @@ from PIL import Image
 @dataclass(slots=True)
 class ChatServer:
     """`faults` are taken one by one, the oldest first; without any left the answer is right. A fault is a status
-    code, or: stall, cut (half of the body), garbage (no JSON), odd (JSON that is no completion), filtered, cut_off."""
+    code, or: stall, cut (half of the body), garbage (no JSON), odd (JSON that is no completion), filtered, cut_off,
+    leave (a right answer, and away from then on)."""
 
     url: str = ""
     faults: list[int | str] = field(default_factory=list)
     at_the_door: int = 200  # the status of an answer to who asks which models there are
     away: threading.Event = field(default_factory=threading.Event)  # while set, everybody is told 503
+    num_turned_away: int = 0  # who came while it was away, readers of pages and askers for models
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     stalled: threading.Event = field(default_factory=threading.Event)  # set: whoever is stalled may go
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def turn_away(self) -> int:
+        """The status for who comes while it is away, who is counted; otherwise 0. With `lock` held."""
+        if not self.away.is_set():
+            return 0
+        self.num_turned_away += 1
+        return 503
 
     def image(self, number: int = -1) -> Image.Image:
         """The picture of a request, decoded."""
@@ -92,14 +101,17 @@ class _Handler(BaseHTTPRequestHandler):
         with state.lock:
             state.requests.append(body)
             state.headers.append({name.lower(): value for name, value in self.headers.items()})
-            fault = 503 if state.away.is_set() else state.faults.pop(0) if state.faults else ""
+            fault = state.turn_away() or (state.faults.pop(0) if state.faults else "")
+            if fault == "leave":
+                state.away.set()
         with contextlib.suppress(ConnectionError):  # the client went away, as clients do
             self._answer(fault, body)
 
     def do_GET(self) -> None:
         """The models there are: how a client sees that somebody is there."""
         state = self.server_state
-        fault = 503 if state.away.is_set() else state.at_the_door
+        with state.lock:
+            fault = state.turn_away() or state.at_the_door
         found = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "nobody"}]}
         with contextlib.suppress(ConnectionError):
             self._send(fault, found if fault == 200 else {"error": {"message": f"status {fault} as told"}})

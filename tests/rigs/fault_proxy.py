@@ -68,7 +68,7 @@ class FaultProxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            head, body = await _read_request(reader, writer)
+            head, body = await read_request(reader, writer)
             method, target, _ = head.decode("latin-1").split(" ", 2)
             self.requests.append((f"{method} {target}", _headers(head)))
             fault = self.choose(method)
@@ -86,7 +86,7 @@ class FaultProxy:
         elif fault == "reset":
             reset(writer)
         else:
-            answer = await self._forward(head, body)
+            answer = await forward(self.target_port, head, body)
             head_size = answer.index(b"\r\n\r\n") + 4
             if fault == "lost_answer":
                 reset(writer)
@@ -99,15 +99,8 @@ class FaultProxy:
         if not writer.is_closing():
             await writer.drain()
 
-    async def _forward(self, head: bytes, body: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.target_port)
-        writer.write(_with_close(head) + body)
-        answer = await reader.read()
-        writer.close()
-        return _with_close(answer)
 
-
-async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[bytes, bytes]:
+async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[bytes, bytes]:
     """The request's head with the blank line, and its body as it came (chunk marks included)."""
     head = await reader.readuntil(b"\r\n\r\n")
     names = _headers(head)
@@ -118,12 +111,21 @@ async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     return head, await reader.readexactly(int(names.get(b"content-length", b"0")))
 
 
+async def forward(port: int, head: bytes, body: bytes) -> bytes:
+    """The answer of the server at this port, its head and body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(with_close(head) + body)
+    answer = await reader.read()
+    writer.close()
+    return with_close(answer)
+
+
 def _headers(head: bytes) -> dict[bytes, bytes]:
     lines = (line.partition(b":") for line in head.split(b"\r\n")[1:] if line)
     return {name.strip().lower(): value.strip() for name, _, value in lines}
 
 
-def _with_close(message: bytes) -> bytes:
+def with_close(message: bytes) -> bytes:
     """The message told to be the last of its connection, and not to wait for a go-ahead (it had one)."""
     head, end, body = message.partition(b"\r\n\r\n")
     dropped = (b"connection:", b"expect:", b"keep-alive:")

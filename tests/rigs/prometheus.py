@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import wait_for
+
 PROGRAMS = ("prometheus", "promtool")
 _START_WITHIN_S = 60.0
 
@@ -82,11 +84,15 @@ def prometheus(config: Path, data: Path) -> Iterator[Prometheus]:
 
 
 def _wait_until_ready(server: Prometheus, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_WITHIN_S
-    while time.monotonic() < deadline and process.poll() is None:
+    def last_words() -> str:
+        return log.read_text()[-2000:]
+
+    def is_ready() -> bool:
+        assert process.poll() is None, f"prometheus ended with {process.returncode}:\n{last_words()}"
         try:
-            with urllib.request.urlopen(f"{server.url}/-/ready", timeout=5):
-                return
+            urllib.request.urlopen(f"{server.url}/-/ready", timeout=5).close()
         except OSError:
-            time.sleep(0.1)
-    raise RuntimeError(f"prometheus does not start:\n{log.read_text()[-2000:]}")
+            return False
+        return True
+
+    wait_for("prometheus to be ready", is_ready, _START_WITHIN_S, saw=last_words)

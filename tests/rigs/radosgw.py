@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from tests.rigs.endpoint import Endpoint, free_port
+from tests.waiting import wait_for
 
 PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
 _START_TIMEOUT_S = 120
@@ -101,7 +101,7 @@ class RadosGateway:
         """SIGKILL to all three, the gateway first."""
         for daemon in reversed(self._daemons):
             daemon.kill()
-            daemon.wait()
+            daemon.wait(timeout=60)
         self._daemons.clear()
 
     def _make_monitor(self) -> None:
@@ -150,12 +150,17 @@ class RadosGateway:
             self._daemons.append(subprocess.Popen(command, stdout=output, stderr=output))
 
     def _wait_until_it_answers(self) -> None:
-        deadline_s = time.monotonic() + _START_TIMEOUT_S
-        while not _answers(self.endpoint.url):
+        def answers() -> bool:
             dead = [str(daemon.args) for daemon in self._daemons if daemon.poll() is not None]
-            if dead or time.monotonic() > deadline_s:
-                raise RuntimeError(f"radosgw did not start; dead: {dead}; see the logs in {self.directory}")
-            time.sleep(0.2)
+            assert not dead, f"{dead} ended: {self._last_words()}"
+            return _answers(self.endpoint.url)
+
+        wait_for("radosgw to answer", answers, _START_TIMEOUT_S, saw=self._last_words)
+
+    def _last_words(self) -> dict[str, str]:
+        """The end of each log, by its name."""
+        logs = sorted([*self.directory.glob("*.log"), *self.directory.glob("*.out")])
+        return {log.name: log.read_text(errors="replace")[-500:] for log in logs}
 
 
 def _answers(url: str) -> bool:
@@ -195,6 +200,6 @@ if __name__ == "__main__":
         sys.stdout.flush()
         try:
             while True:
-                time.sleep(3600)
+                signal.pause()
         except KeyboardInterrupt:
             pass

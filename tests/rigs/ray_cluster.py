@@ -14,13 +14,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.waiting import wait_for
 
 _START_TIMEOUT_S = 90
 
@@ -92,17 +93,17 @@ def _path() -> str:
 
 def _wait(process: subprocess.Popen[bytes], port: int, own: Path) -> None:
     """Until the Jobs API asks for a token."""
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while True:
+    log = own / "start.log"
+
+    def answers() -> bool:
+        assert process.poll() is None, f"ray start ended with {process.returncode}: {log.read_text()}"
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/version", timeout=5).close()
-            return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((own / "start.log").read_text()) from None
-            time.sleep(0.2)
+        except OSError as exc:
+            return isinstance(exc, urllib.error.HTTPError)
+        return True
+
+    wait_for("the Jobs API of a new Ray cluster", answers, _START_TIMEOUT_S, saw=log.read_text)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -111,7 +112,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(timeout=30)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.wait(timeout=30)
 
 
 def _free_port() -> int:

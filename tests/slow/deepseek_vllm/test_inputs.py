@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.deepseek_vllm.inputs import MAX_PAGE_TOKENS, PageViews, latents_prompt, page_prompt, page_views
 from pipeline.modes import MODES, layout
-from tests.deepseek_vllm.pages import A4, SLIDE, page_image
+from tests.slow.deepseek_vllm.pages import A4, SLIDE, page_image
 
 MODES_OF_THE_MODEL = [name for name, mode in MODES.items() if mode.side_px]
 

@@ -18,8 +18,9 @@ from pipeline.storage import open_folder
 from tests.rigs.small_model import vllm_environment
 from tests.rigs.vllm_engines import vllm_settings
 from tests.runs import all_pages, page_keys, read_table, write_samples
+from tests.waiting import wait_in_loop
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture
@@ -64,16 +65,21 @@ def test_an_engine_killed_in_mid_shard_costs_no_page(
 
     async def kill_an_engine() -> None:
         """As soon as latents show that pages are being read."""
-        while not list((tmp_path / "out/latents").rglob("*.safetensors")):
-            await asyncio.sleep(0.05)
+        await wait_in_loop(
+            "the latents of a page",
+            lambda: list((tmp_path / "out/latents").rglob("*.safetensors")),
+            bound_s=400,
+            saw=lambda: [process.cmdline() for process in engine_processes()],
+        )
         for process in engine_processes():
             process.kill()
             killed.append(process.pid)
 
     async def run() -> None:
-        killing = asyncio.create_task(kill_an_engine())
-        account = await convert(Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out")), settings, use_ray=True)
-        await killing
+        inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
+        async with asyncio.TaskGroup() as group:  # whichever fails ends the other
+            group.create_task(kill_an_engine())
+            account = await convert(inputs, settings, use_ray=True)
         assert account.is_complete and not account.problems
         assert account.pages.total() == sum(pages.values())
 

@@ -6,18 +6,16 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from pipeline.deepseek_vllm.inputs import Prompt, latents_prompt, page_prompt, page_views
 from pipeline.deepseek_vllm.worker import ENCODE, EXTENSION, decode_reply, encode_arguments
-from tests.deepseek_vllm.pages import SLIDE, page_image
 from tests.rigs.small_model import engine_arguments
+from tests.slow.deepseek_vllm.pages import SLIDE, page_image
 
 PROMPT = "<image>\nFree OCR."
 
 
-@pytest.mark.slow
 async def test_pages_latents_and_refusals_cross_to_another_process(
     small_checkpoint: Path, environment: None
 ) -> None:

@@ -21,14 +21,15 @@ from pipeline.engines.choose import make_engine
 from pipeline.errors import ConfigError, EngineDead, PageRejected
 from pipeline.parse import LONG_LOOP
 from pipeline.records import PageImage, Recognition, Request
-from tests.deepseek_vllm.pages import A4, SLIDE, page_image
 from tests.rigs.small_model import small_model, vllm_environment
 from tests.rigs.vllm_engines import running, vllm_settings
+from tests.slow.deepseek_vllm.pages import A4, SLIDE, page_image
+from tests.waiting import wait_in_loop
 
 if TYPE_CHECKING:
     from pipeline.engines.vllm_engine import VllmEngine  # imports vLLM
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.filterwarnings("default")]
 
 Running = tuple[asyncio.Runner, "VllmEngine"]
 
@@ -138,7 +139,8 @@ def test_a_page_that_is_cancelled_ends_in_vllm_too(started: Running) -> None:
     async def cancel_one() -> None:
         has_begun = asyncio.Event()
         task = asyncio.create_task(engine.recognize(page_image("tiny", 8), endless, has_begun.set))
-        await has_begun.wait()
+        await wait_in_loop("a page to be begun", lambda: has_begun.is_set() or task.done(), saw=lambda: task)
+        assert not task.done(), task
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -193,7 +195,10 @@ def test_a_looping_page_is_stopped_and_a_stuck_engine_is_ended(tmp_path: Path) -
             """The process lives on and does nothing; whoever waits is told."""
             has_begun = asyncio.Event()
             tasks = [asyncio.create_task(engine.recognize(page, endless, has_begun.set)) for _ in range(2)]
-            await has_begun.wait()
+            await wait_in_loop(
+                "a page to be begun", lambda: has_begun.is_set() or tasks[0].done(), saw=lambda: tasks
+            )
+            assert not tasks[0].done(), tasks
             for pid in engine.pids:
                 psutil.Process(pid).send_signal(signal.SIGSTOP)
             for task in tasks:

@@ -24,7 +24,6 @@ def test_the_index_names_every_tensor(small_checkpoint: Path) -> None:
         assert set(weights.keys()) == set(index["weight_map"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape"),
     [

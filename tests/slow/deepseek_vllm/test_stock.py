@@ -18,7 +18,6 @@ from jobs.bench.model_sizes import SIZES
 from tests.rigs.model_class import NUM_TOKENS
 
 
-@pytest.mark.slow
 @pytest.mark.stock
 @pytest.mark.timeout(1500)
 def test_gundam_pages_get_the_tokens_that_stock_gives(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("vllm", reason="the extra gpu is not installed")
-pytest.importorskip("openai", reason="the extra http is not installed")
-
 from pipeline.engines.http_engine import HttpEngine
 from pipeline.errors import EngineFailure, PageRejected
 from pipeline.records import PageImage, Request
 from pipeline.settings_file import load_settings
 from tests.rigs.endpoint import free_port
 from tests.rigs.small_model import ENVIRONMENT, small_model
+from tests.waiting import wait_for
 
 _ARGUMENTS = [
     "--served-model-name=m", "--host=127.0.0.1", "--dtype=float32", "--max-model-len=2048", "--max-num-seqs=4",
@@ -49,13 +45,18 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _wait(server: subprocess.Popen[bytes], health: str, log: Path) -> None:
-    while server.poll() is None:
+    def last_words() -> str:
+        return log.read_text(errors="replace")[-3000:]
+
+    def is_well() -> bool:
+        assert server.poll() is None, f"the server ended with {server.returncode}: {last_words()}"
         try:
             urllib.request.urlopen(health, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    pytest.fail(f"the server ended: {log.read_text(errors='replace')[-3000:]}")
+        except OSError:
+            return False
+        return True
+
+    wait_for("vllm serve to say that it is well", is_well, bound_s=600, saw=last_words)
 
 
 def engine(url: str, model: str = "m") -> HttpEngine:
@@ -73,7 +74,6 @@ def request(max_output_tokens: int = 12) -> Request:
     return Request("page150", "<image>\n<|grounding|>Convert the document to markdown.", 0.0, max_output_tokens)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_a_real_server_reads_refuses_and_goes_on(url: str) -> None:
     reader, stranger = engine(url), engine(url, "other")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,9 @@ from tests.rigs.endpoint import Endpoint
 from tests.rigs.ray_cluster import RayCluster, ray_cluster
 from tests.rigs.tcp_proxy import tcp_proxy
 from tests.runs import command, heed_ctrl_c, quire, read_table, set_options, write_samples
+from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(300)]
 
 SCRIPTED = set_options(("engine.name=scripted", "ray.num_engines=1"))
 PASSWORD = "opened-by-this-alone"
@@ -50,6 +53,44 @@ def put_samples(bucket: TestBucket, folder: Path) -> dict[str, int]:
     return pages
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One that runs; `folder` has what it has said so far."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    def shown(self) -> str:
+        return (self.folder / "shown").read_text()
+
+    def told(self) -> str:
+        return (self.folder / "told").read_text()
+
+    def wait_for(self, what: str, is_so: Callable[[], bool]) -> None:
+        def look() -> bool:
+            has_ended = self.process.poll() is not None  # asked first: it may say its last words meanwhile
+            found = is_so()
+            assert found or not has_ended, f"the command ended before {what}: {self.shown()}{self.told()}"
+            return found
+
+        wait_for(what, look, saw=lambda: self.shown() + self.told())
+
+    def wait_for_end(self) -> None:
+        self.wait_for("the command to end", lambda: self.process.poll() is not None)
+
+
+@contextmanager
+def running(folder: Path, *arguments: str) -> Iterator[Command]:
+    """The command beside the test; it is killed if it has not ended."""
+    with (folder / "shown").open("w") as shown, (folder / "told").open("w") as told:
+        process = subprocess.Popen(command(*arguments), stdout=shown, stderr=told, preexec_fn=heed_ctrl_c)
+    try:
+        yield Command(process, folder)
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+
+
 def files_with(text: str, folder: Path) -> list[str]:
     """Whatever is below the folder, the files aside that the job was given."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "files"]
@@ -68,21 +109,18 @@ def test_a_job_is_followed_through_a_broken_connection_to_its_exit_code(
     (tmp_path / "quire.toml").write_text("[plan]\npages_per_shard = 8\n")
     options = ["--passwords", str(tmp_path / "passwords.txt"), "--config", str(tmp_path / "quire.toml"), *SCRIPTED]
     work = ["convert", f"{bucket.uri}/in", "--output", f"{bucket.uri}/out", *options]
-    with tcp_proxy(cluster.port) as proxy, (tmp_path / "errors").open("w+") as errors:
+    with tcp_proxy(cluster.port) as proxy:
         to_proxy = ["--address", proxy.url, "--id", "followed", "--pass-credentials"]
-        with subprocess.Popen(
-            command("-vv", "submit", *to_proxy, *work), stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as run:
-            assert run.stdout
-            shown = [run.stdout.readline() for _ in range(2)]
+        with running(tmp_path, "-vv", "submit", *to_proxy, *work) as run:
+            run.wait_for("two lines of the job's log", lambda: run.shown().count("\n") >= 2)
             proxy.cut(num_refused=2)
-            shown += run.stdout.readlines()
-        told = (tmp_path / "errors").read_text()
-    assert run.returncode == 3, "as convert does, since a document could not be read: " + told
+            run.wait_for_end()
+    shown, told = run.shown(), run.told()
+    assert run.process.returncode == 3, "as convert does, since a document could not be read: " + told
     assert proxy.num_cut == 3
     assert told.count("lost the connection") == 2
     logs = quire("jobs", "logs", "followed")
-    assert "".join(shown) == logs.stdout
+    assert shown == logs.stdout
     described = quire("jobs", "status", "followed")
     assert described.returncode == 3 and "FAILED, exit code 3" in described.stdout
     assert len(read_table(bucket.folder("out"), "pages")) == sum(pages.values()) + 1
@@ -101,23 +139,16 @@ def test_a_job_outlives_its_terminal_and_is_not_submitted_twice_and_stops(
     put_samples(bucket, tmp_path / "in")
     work = ["convert", f"{bucket.uri}/in", "--output", f"{bucket.uri}/out", *SCRIPTED]
     slow = ["--pass-credentials", *work, "--set", "scripted.seconds_per_page=600"]
-    with subprocess.Popen(
-        command("submit", *slow),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_ctrl_c,
-    ) as run:
-        assert run.stdout and run.stderr
-        job_id = run.stderr.readline().removeprefix("submitted as ").strip()
-        while "pages in" not in run.stdout.readline():
-            assert run.poll() is None
-        run.send_signal(signal.SIGINT)
-        assert "The job goes on" in run.stderr.read()
-    assert run.returncode == 130
+    with running(tmp_path, "submit", *slow) as run:
+        run.wait_for("the job to tell how many pages it has", lambda: "pages in" in run.shown())
+        job_id = run.told().splitlines()[0].removeprefix("submitted as ").strip()
+        run.process.send_signal(signal.SIGINT)
+        run.wait_for_end()
+    assert "The job goes on" in run.told()
+    assert run.process.returncode == 130
 
-    running = quire("jobs", "status", job_id)
-    assert running.returncode == 5 and "RUNNING" in running.stdout
+    status = quire("jobs", "status", job_id)
+    assert status.returncode == 5 and "RUNNING" in status.stdout
     again = quire("submit", *slow)
     assert again.returncode == 1
     assert f"the job {job_id} is there already" in again.stderr and "quire jobs stop" in again.stderr

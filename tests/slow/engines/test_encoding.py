@@ -11,7 +11,8 @@ import torch
 from pipeline.deepseek_vllm.inputs import PageViews, page_views
 from pipeline.engines.encoding import Batches
 from pipeline.errors import EngineDead
-from tests.deepseek_vllm.pages import A4, page_image
+from tests.slow.deepseek_vllm.pages import A4, page_image
+from tests.waiting import wait_in_loop
 
 
 def pages(number: int) -> list[PageViews]:
@@ -20,16 +21,20 @@ def pages(number: int) -> list[PageViews]:
 
 async def test_pages_that_wait_meanwhile_make_one_batch() -> None:
     sizes: list[int] = []
+    all_have_asked = asyncio.Event()
 
     async def encode(batch: Sequence[PageViews]) -> list[torch.Tensor]:
         sizes.append(len(batch))
-        await asyncio.sleep(0.01)
+        await all_have_asked.wait()
         return [torch.tensor([int(page.views[0].sum())]) for page in batch]
 
     batches, asked = Batches(encode), pages(9)
     first = asyncio.create_task(batches.encode(asked[0]))
-    await asyncio.sleep(0.005)
-    answers = await asyncio.gather(first, *(batches.encode(page) for page in asked[1:]))
+    await wait_in_loop("the first page to be encoded", lambda: sizes, saw=lambda: first)
+    others = asyncio.gather(*(batches.encode(page) for page in asked[1:]))
+    await asyncio.sleep(0)  # one turn of the loop: each of them asks
+    all_have_asked.set()
+    answers = [await first, *await others]
     assert sizes == [1, 8] and batches.num_encoded == 9
     assert [int(answer) for answer in answers] == [int(page.views[0].sum()) for page in asked]
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.deepseek_vllm.ngram_ban import LARGEST_WINDOW, NgramBan, NgramRule, OutputHistory, rule_of
-from tests.deepseek_vllm.reference import banned_tokens
+from tests.slow.deepseek_vllm.reference import banned_tokens
 
 CPU = torch.device("cpu")
 VOCABULARY = 6

@@ -22,8 +22,7 @@ from jobs.plan import Inputs
 from pipeline.account import Account
 from tests import documents
 from tests.runs import quire, scripted_settings
-
-pytestmark = pytest.mark.slow
+from tests.waiting import wait_in_loop
 
 _COLOURS = {"red": (200, 30, 30), "green": (20, 140, 60), "blue": (40, 60, 200), "purple": (130, 40, 150)}
 _PWN = "window.pwned=1"
@@ -122,12 +121,18 @@ async def test_the_report_in_a_browser(tmp_path: Path, chromium: Browser) -> Non
         assert await watched.page.evaluate("window.pwned") is None
         assert await watched.page.evaluate("document.querySelectorAll('script').length") == 0
 
-    await wide.page.evaluate(f"document.body.insertAdjacentHTML('beforeend', '<img src=x onerror={_PWN}>')")
-    await wide.page.wait_for_timeout(100)
+    assert await wide.page.evaluate(_ADD_A_PICTURE_THAT_FAILS) == "it has failed"
+    await wait_in_loop("the browser's complaint of the script", lambda: wide.complaints)
     assert await wide.page.evaluate("window.pwned") is None, "the page's policy holds where escaping would not"
     assert all("Content Security Policy" in complaint for complaint in wide.complaints) and wide.complaints
 
 
+# Done when the picture's own script, which hears of the failure first, has had its chance.
+_ADD_A_PICTURE_THAT_FAILS = f"""new Promise(done => {{
+    document.body.insertAdjacentHTML("beforeend", "<img src=x onerror={_PWN}>");
+    document.body.lastElementChild.addEventListener("error", () => done("it has failed"));
+    setTimeout(() => done("waited 60 s for the picture to fail, in vain"), 60_000);
+}})"""
 _BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 _OVERFLOW_PX = "Math.max(0, document.documentElement.scrollWidth - innerWidth)"
 

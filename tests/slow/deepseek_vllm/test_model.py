@@ -17,10 +17,8 @@ from pipeline.deepseek_vllm.inputs import PageViews, Prompt, latents_prompt, pag
 from pipeline.deepseek_vllm.worker import ENCODE, decode_reply, encode_arguments
 from pipeline.modes import layout
 from pipeline.records import PageImage
-from tests.deepseek_vllm.pages import A4, SLIDE, page_image
 from tests.rigs.small_model import engine_arguments, without_flask
-
-pytestmark = pytest.mark.slow
+from tests.slow.deepseek_vllm.pages import A4, SLIDE, page_image
 
 PROMPT = "<image>\nFree OCR."
 TEXT_TOKENS = 1 + len("\nFree OCR.")  # the first token, then one a byte

@@ -14,7 +14,7 @@ from jobs.bench.checkpoint import write_checkpoint
 from jobs.bench.model_sizes import SIZES
 from pipeline.deepseek_vllm.encoder import DeepEncoder, load_encoder
 from pipeline.deepseek_vllm.inputs import PageViews, page_views
-from tests.deepseek_vllm.pages import SLIDE, page_image
+from tests.slow.deepseek_vllm.pages import SLIDE, page_image
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,7 @@ def test_it_loads_in_bfloat16_by_default(small_checkpoint: Path) -> None:
     assert _encode(load_encoder(small_checkpoint), _pages()[:1])[0].dtype == torch.bfloat16
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("side", [512, 640])
+@pytest.mark.parametrize("side", [640])
 def test_it_computes_what_vllms_own_modules_do(
     full_tower: DeepEncoder, stock_tower: tuple[Any, Any], side: int
 ) -> None:

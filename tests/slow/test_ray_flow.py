@@ -1,7 +1,6 @@
 """On Ray: the same bytes as on one machine, whatever dies. Real clusters, real processes."""
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,19 +29,30 @@ from pipeline.records import PageImage, PageRange, Recognition, Request, Shard
 from pipeline.storage import open_folder
 from pipeline.usage import used_hours
 from tests.runs import peak_in_flight, read_table, results, scripted_settings, write_samples
+from tests.waiting import wait_in_loop
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Cluster]:
+    """A head node without CPUs, where drivers and runners live. One for all tests: it takes seconds to start."""
+    with pytest.MonkeyPatch.context() as variables:
+        variables.setenv("RAY_worker_niceness", "0")  # other tests run beside this one
+        head = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 200 << 20})
+        yield head
+        head.shutdown()
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A head node without CPUs, where drivers and runners live; tests add nodes to it."""
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # other tests run beside this one
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 200 << 20})
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    yield cluster
+def cluster(head: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """The head alone, to which tests add nodes."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setenv("RAY_ADDRESS", head.address)
+    yield head
     ray.shutdown()
-    cluster.shutdown()
+    for node in list(head.worker_nodes):
+        head.remove_node(node, allow_graceful=False)
 
 
 def inputs_of(tmp_path: Path, output: str) -> Inputs:
@@ -122,17 +132,18 @@ def test_a_lost_node_costs_only_what_was_on_it(tmp_path: Path, cluster: Cluster)
         window=2,
     )
 
+    def num_begun() -> int:
+        return sum(journal_counts(tmp_path / "journal").values())
+
     async def lose_a_node() -> None:
-        journal = tmp_path / "journal"
-        while not journal.exists() or len(journal.read_bytes().splitlines()) < 6:
-            await asyncio.sleep(0.05)
+        await wait_in_loop("engines to begin six pages", lambda: num_begun() >= 6, saw=num_begun)
         await asyncio.to_thread(cluster.remove_node, nodes[1], allow_graceful=False)
         cluster.add_node(num_cpus=2, object_store_memory=200 << 20)  # not in a thread: it installs signal handlers
 
     async def run() -> None:
-        losing = asyncio.create_task(lose_a_node())
-        account = await convert(inputs_of(tmp_path, "out"), settings, use_ray=True)
-        await losing
+        async with asyncio.TaskGroup() as group:  # whichever fails ends the other
+            group.create_task(lose_a_node())
+            account = await convert(inputs_of(tmp_path, "out"), settings, use_ray=True)
         assert account.pages.total() == sum(pages.values())
         assert account.pages["failed"] == 0
 
@@ -183,6 +194,13 @@ def test_an_engine_that_was_ended_answers_only_from_its_next_life(tmp_path: Path
         ray_flow.disconnect()
 
 
+def engine_states() -> list[str]:
+    """What Ray says of the engine actors that have not ended."""
+    actors = ray._private.state.actors().values() if ray.is_initialized() else ()
+    states = [actor["State"] for actor in actors if actor["ActorClassName"] == "EngineWorker"]
+    return [state for state in states if state != "DEAD"]
+
+
 def test_a_cluster_may_grow_into_its_work(tmp_path: Path, cluster: Cluster) -> None:
     """The head has no CPUs; the node that the engines ask for comes when they are waiting."""
     pages = write_samples(tmp_path / "in", 3)
@@ -196,9 +214,12 @@ def test_a_cluster_may_grow_into_its_work(tmp_path: Path, cluster: Cluster) -> N
 
     async def run() -> None:
         running = asyncio.create_task(convert(inputs_of(tmp_path, "out"), growing, use_ray=True))
-        while not ray.is_initialized():
-            await asyncio.sleep(0.2)
-        await asyncio.sleep(2)  # so that engines have been asking for a while
+
+        def are_asking() -> bool:
+            assert not running.done(), running
+            return engine_states() == ["PENDING_CREATION"] * 2
+
+        await wait_in_loop("both engines to ask Ray for a place", are_asking, saw=engine_states)
         cluster.add_node(num_cpus=2, object_store_memory=200 << 20)
         assert (await running).pages.total() == sum(pages.values())
 
@@ -227,13 +248,14 @@ def test_a_canary_stops_a_run_and_a_later_one_goes_on(tmp_path: Path, cluster: C
 
 
 def test_no_process_is_left_after_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster of the other tests aside."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    before = set(psutil.Process().children(recursive=True))
     write_samples(tmp_path / "in", 3)
     settings = scripted_settings(tmp_path, "ray.num_engines=1", "ray.address=local", "ray.object_store_mb=200")
     asyncio.run(convert(inputs_of(tmp_path, "out"), settings, use_ray=True))
-    left = [child for child in psutil.Process(os.getpid()).children(recursive=True) if child.is_running()]
-    psutil.wait_procs(left, timeout=20)
-    names = [" ".join(child.cmdline()) for child in left if child.is_running()]
+    _, left = psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before, timeout=20)
+    names = [" ".join(child.cmdline()) for child in left]
     assert not [name for name in names if "ray::" in name or "child_process" in name or "raylet" in name]
 
 

@@ -74,7 +74,6 @@ def test_the_parts_for_pytorch_alone(small_checkpoint: Path) -> None:
     assert 0 < host["ours_ms"] < host["stock_ms"]
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # PyTorch's own
 def test_two_pages_through_the_real_engine(
     tmp_path: Path, small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -83,7 +82,7 @@ def test_two_pages_through_the_real_engine(
         monkeypatch.setenv(name, value)
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "small").symlink_to(small_checkpoint)
-    options = ["--size", "small", "--device", "cpu", "--dtype", "float32", "--modes", "tiny", "gundam"]
+    options = ["--size", "small", "--device", "cpu", "--dtype", "float32", "--modes", "gundam"]
     options += [
         "--requests",
         "2",
@@ -107,13 +106,12 @@ def test_two_pages_through_the_real_engine(
         assert report[part] and table(part, report[part]) in printed
     rows = [row for row in report["throughput"] if row["side"] == "ours"]
     assert {(row["mode"], row["spread"]) for row in rows} == {
-        (mode, spread) for mode in ("tiny", "gundam") for spread in ("fixed", "spread")
+        (mode, spread) for mode in ("gundam",) for spread in ("fixed", "spread")
     }
     for row in report["throughput"]:
         assert row["num_forced"] == row["pages"] == 2 and row["pages_per_s"] > 0
         assert row["output_tokens"] == sum(lengths(row["spread"], 2, 12, seed=0))
     sizes = {row["mode"]: row["bytes"] for row in report["messages"] if row["side"] == "ours"}
-    assert 512 * 512 * 3 < sizes["tiny"] < 800_000
     assert 10_518_528 < sizes["gundam"] < 11_000_000
     assert report["vllm"] and report["device"] and report["command"][-1].endswith("engine.json")
     if importlib.util.find_spec("torchvision") is None:  # vLLM's own class cannot be imported

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from jobs.convert import convert
 from jobs.plan import Inputs, make_plan
 from pipeline.account import Account
 from pipeline.config import Settings, StorageSettings
+from pipeline.engines.scripted_engine import journal_counts
 from pipeline.plan_log import planned_shards
 from pipeline.storage import open_folder
 from tests.rigs.prometheus import Prometheus, free_port, prometheus, require_prometheus
 from tests.runs import read_table, scripted_settings, write_samples
+from tests.waiting import wait_for, wait_in_loop
 
-_INFRA = Path(__file__).resolve().parents[1] / "infra"
+_INFRA = Path(__file__).resolve().parents[2] / "infra"
 _DASHBOARD = json.loads((_INFRA / "grafana/quire.json").read_text())
 
 
@@ -57,7 +59,6 @@ def shipped_configuration(folder: Path, ray_folder: Path) -> Path:
     return folder / "prometheus.yml"
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("default")
 def test_a_run_on_ray_fills_the_dashboard(tmp_path: Path, cluster: tuple[Cluster, Path]) -> None:
@@ -80,7 +81,11 @@ def test_a_run_on_ray_fills_the_dashboard(tmp_path: Path, cluster: tuple[Cluster
     with prometheus(shipped_configuration(tmp_path / "infra", cluster[1]), tmp_path / "data") as server:
         account = asyncio.run(convert_and_lose_the_runner(inputs, settings, tmp_path / "journal"))
         rows = read_table(tmp_path / "out", "pages").to_pylist()
-        wait_until(lambda: sum(server.values("sum(quire_pages_total)").values()) == len(rows))
+
+        def num_pages() -> float:
+            return sum(server.values("sum(quire_pages_total)").values())
+
+        wait_for(f"Prometheus to count {len(rows)} pages", lambda: num_pages() == len(rows), saw=num_pages)
         assert server.values("sum by (outcome) (quire_pages_total)", "outcome") == by_one(account.pages)
         assert server.values("sum by (kind) (quire_failures_total)", "kind") == by_one(account.failures)
         attempts = Counter(
@@ -101,8 +106,12 @@ def test_a_run_on_ray_fills_the_dashboard(tmp_path: Path, cluster: tuple[Cluster
 
 async def convert_and_lose_the_runner(inputs: Inputs, settings: Settings, journal: Path) -> Account:
     running = asyncio.create_task(convert(inputs, settings, use_ray=True))
-    while not journal.exists() or len(journal.read_bytes().splitlines()) < 20:
-        await asyncio.sleep(0.1)
+
+    def num_begun() -> int:
+        assert not running.done(), running
+        return sum(journal_counts(journal).values())
+
+    await wait_in_loop("engines to begin twenty pages", lambda: num_begun() >= 20, saw=num_begun)
     processes = psutil.Process().children(recursive=True)
     [runner] = [process for process in processes if process.name().startswith("ray::Runner")]
     runner.kill()
@@ -111,8 +120,12 @@ async def convert_and_lose_the_runner(inputs: Inputs, settings: Settings, journa
 
 def check_alerts(server: Prometheus) -> None:
     """All can be evaluated, and one of them speaks up about a run like this."""
-    subprocess.run(["promtool", "check", "rules", str(_INFRA / "prometheus/alerts.yml")], check=True)
-    wait_until(lambda: all(rule["health"] == "ok" for rule in rules_of(server)))
+    subprocess.run(["promtool", "check", "rules", str(_INFRA / "prometheus/alerts.yml")], check=True, timeout=60)
+    wait_for(
+        "all alerts to be evaluated",
+        lambda: all(rule["health"] == "ok" for rule in rules_of(server)),
+        saw=lambda: rules_of(server),
+    )
     states = {rule["name"]: rule["state"] for rule in rules_of(server)}
     assert len(states) >= 6
     assert states["QuireLoopRate"] == "pending"
@@ -134,10 +147,3 @@ def has_numbers(series: list[dict[str, Any]]) -> bool:
 
 def by_one(counts: Counter[str]) -> dict[tuple[str], int]:
     return {(name,): number for name, number in counts.items()}
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.3)

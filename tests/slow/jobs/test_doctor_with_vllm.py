@@ -1,0 +1,26 @@
+"""`quire doctor` with the real vLLM on a CPU: a page that it reads, and a model that is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.jobs.test_doctor import advice
+from tests.rigs.small_model import ENVIRONMENT
+from tests.rigs.vllm_engines import vllm_overrides
+from tests.runs import quire, set_options
+
+
+def test_it_reads_a_page_with_vllm(tmp_path: Path, small_checkpoint: Path) -> None:
+    """Everything but the GPU: plug-in, guard, model, page."""
+    options = set_options(tuple(vllm_overrides(small_checkpoint)))
+    shown = quire("doctor", *options, **ENVIRONMENT)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    well = [line.split()[1] for line in shown.stdout.splitlines() if line.startswith("ok")]
+    assert well == ["packages", "torch", "plug-in", "model", "guard", "page"]
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    options = set_options(tuple(vllm_overrides(Path("/nowhere/at/all"))))
+    shown = quire("doctor", *options, **ENVIRONMENT)
+    assert shown.returncode == 1
+    assert "/nowhere/at/all" in shown.stdout and "engine.model" in advice(shown.stdout)
