@@ -96,6 +96,12 @@ def test_a_lock_names_no_index_and_no_path(lock: str) -> None:
     assert not re.search(r"--\w|://|@ |^\s*[./]", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", ["Makefile", ".ci/run", "pyproject.toml", "Dockerfile"])
+def test_no_package_has_an_address(name: str) -> None:
+    """Where packages come from is for the configuration of each machine to say."""
+    assert not re.search(r"\w://\S", _read(name))
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     script = _read(".ci/run")
     assert os.access(_ROOT / ".ci/run", os.X_OK)
@@ -106,7 +112,7 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 def test_make_lists_what_it_can_do() -> None:
     shown = subprocess.run(["make", "--directory", str(_ROOT)], capture_output=True, text=True, check=True).stdout
-    for target in ("demo", "test", "check", "fast", "lock", "clean"):
+    for target in ("demo", "test", "check", "fast", "slow", "soak", "lock", "clean"):
         assert re.search(rf"^make {target}\s+\S", shown, re.MULTILINE)
 
 
