@@ -24,7 +24,7 @@ MINUTES ?= 60
 SEED ?= 0
 SLOW_TEST_PROGRAMS := radosgw ceph-mon ceph-osd tesseract chromium prometheus promtool
 SLOW_TEST_PACKAGES := radosgw ceph-mon ceph-osd tesseract-ocr chromium prometheus
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS)
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder $(PYTEST_FLAGS)
 
 # uv does not read pip's configuration: what is set there, by files or by variables, is handed on to it.
 pip_setting = $(shell "$(PYTHON)" -m pip config list 2>/dev/null \

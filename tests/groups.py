@@ -1,14 +1,17 @@
 """Which tests run in one process, one after the other, and what begins first where several processes share the work.
 
-A pytest plugin. The tests of a module stay together, since they share what is dear to start: a cluster, an engine, a
-gateway. What takes longest begins first, or it would be waited for at the end. No test relies on either.
+A plugin of pytest and of pytest-xdist. The tests of a module stay together, since they share what is dear to start: a
+cluster, an engine, a gateway. What takes longest begins first, or it would be waited for at the end. No test relies on
+either.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePath
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 _LONGEST_FIRST = (
     "deepseek_vllm",
@@ -30,20 +33,28 @@ _LONGEST_FIRST = (
 )
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+class GroupScheduling(LoadScopeScheduling):
+    """Gives out whole groups. xdist's own groups do not reach it under this pytest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling:
+    return GroupScheduling(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # one of several processes
-        items.sort(key=lambda item: _rank(_group(item.path)))
+        items.sort(key=lambda item: _rank(_group(item.nodeid)))
 
 
-def _group(path: Path) -> str:
+def _group(nodeid: str) -> str:
     """The module, or the folder whose modules share an engine in their own process."""
-    if path.parent.name == "deepseek_vllm":
-        return path.parent.name
-    return path.stem if path.stem in _LONGEST_FIRST else str(path)
+    module = PurePath(nodeid.partition("::")[0])
+    if module.parent.name == "deepseek_vllm":
+        return module.parent.name
+    return module.stem if module.stem in _LONGEST_FIRST else str(module)
 
 
 def _rank(group: str) -> int:
