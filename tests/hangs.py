@@ -9,21 +9,30 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
 SHOWN_AFTER_S = 45.0
+_STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_STDERR] = os.dup(2)  # which no capturing reaches: it is at rest while pytest is configured
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[_STDERR])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    started = time.monotonic()
-    timer = threading.Timer(SHOWN_AFTER_S, lambda: show(item.nodeid, time.monotonic() - started))
+    def show() -> None:
+        os.write(item.config.stash[_STDERR], what_it_waits_for(item.nodeid).encode())
+
+    timer = threading.Timer(SHOWN_AFTER_S, show)
     timer.daemon = True
     timer.start()
     try:
@@ -32,12 +41,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         timer.cancel()
 
 
-def show(nodeid: str, seconds: float) -> None:
-    """Print, past any capturing, what the test waits for."""
-    lines = [f"\n{nodeid} has been at it for {seconds:.0f} s. Its coroutines:"]
-    lines += _coroutines() or ["  none"]
-    lines += ["Its child processes:", *(_children() or ["  none"]), ""]
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, "\n".join(lines).encode())
+def what_it_waits_for(nodeid: str) -> str:
+    """For a person: the unfinished coroutines of this process and its child processes."""
+    lines = [f"\n{nodeid} has been at it for {SHOWN_AFTER_S:g} s. Coroutines:", *(_coroutines() or ["  none"])]
+    return "\n".join([*lines, "Child processes:", *(_children() or ["  none"]), ""])
 
 
 def _coroutines() -> list[str]:

@@ -193,3 +193,27 @@ def test_every_module_says_what_it_does() -> None:
     assert not [
         path for path in silent if path.name != "__init__.py" or "tests" not in path.parts or path.stat().st_size
     ]
+
+
+_SLEEPERS = {  # whose sleep is the fault, the work or the clock that a test is about
+    "tests/waiting.py",  # the pause between two looks
+    "tests/test_plan.py",
+    "tests/engines/faulty_workers.py",
+    "tests/engines/test_pool.py",
+    "tests/jobs/bench/test_simulate.py",
+    "tests/rasterize/faults.py",
+    "tests/rigs/fault_proxy.py",
+    "tests/slow/engines/test_encoding.py",
+}
+
+
+def test_no_test_sleeps_to_wait() -> None:
+    """They wait for a condition, by `tests/waiting.py`. To give way to other coroutines is no waiting."""
+    sleepers = {
+        str(path.relative_to(_ROOT))
+        for path in (_ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "sleep"
+        if ast.unparse(node.args[0]) != "0"
+    }
+    assert sleepers == _SLEEPERS
