@@ -47,10 +47,24 @@ def head() -> Iterator[Cluster]:
 @pytest.fixture
 def cluster(head: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """The head alone, to which tests add nodes."""
-    monkeypatch.setenv("RAY_worker_niceness", "0")
+    remove_nodes(head)
     monkeypatch.setenv("RAY_ADDRESS", head.address)
     yield head
     ray.shutdown()
+    remove_nodes(head)
+
+
+@pytest.fixture
+def three_cpus(head: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The head and a node, which stays for the next test: it takes seconds to start, too."""
+    if not head.worker_nodes:
+        head.add_node(num_cpus=3, object_store_memory=200 << 20)
+    monkeypatch.setenv("RAY_ADDRESS", head.address)
+    yield
+    ray.shutdown()
+
+
+def remove_nodes(head: Cluster) -> None:
     for node in list(head.worker_nodes):
         head.remove_node(node, allow_graceful=False)
 
@@ -59,9 +73,8 @@ def inputs_of(tmp_path: Path, output: str) -> Inputs:
     return Inputs((str(tmp_path / "in"),), (), str(tmp_path / output))
 
 
-def test_one_machine_and_ray_give_the_same_bytes(tmp_path: Path, cluster: Cluster) -> None:
+def test_one_machine_and_ray_give_the_same_bytes(tmp_path: Path, three_cpus: None) -> None:
     """Loops, truncated pages and rejected ones included."""
-    cluster.add_node(num_cpus=3, object_store_memory=200 << 20)
     write_samples(tmp_path / "in")
     (tmp_path / "in/broken.pdf").write_bytes(b"%PDF-1.7 and nothing else")
     settings = scripted_settings(
@@ -81,9 +94,8 @@ def test_one_machine_and_ray_give_the_same_bytes(tmp_path: Path, cluster: Cluste
     assert outcomes["failed"] and outcomes["ocr"] and outcomes["blank"]
 
 
-def test_pixels_that_engines_have_read_leave_the_shared_memory(tmp_path: Path, cluster: Cluster) -> None:
+def test_pixels_that_engines_have_read_leave_the_shared_memory(tmp_path: Path, three_cpus: None) -> None:
     """Each page's image is 6.5 MB, bytes for two are admitted, and pages wait for their answers by the dozen."""
-    cluster.add_node(num_cpus=3, object_store_memory=200 << 20)
     pages = write_samples(tmp_path / "in")
     trace, room_for_two = tmp_path / "trace", "flow.megabytes_in_flight=14"
     settings = scripted_settings(
@@ -96,9 +108,8 @@ def test_pixels_that_engines_have_read_leave_the_shared_memory(tmp_path: Path, c
 
 @pytest.mark.parametrize(("behaviour", "kind"), [("crash", "engine_crash"), ("stall", "engine_timeout")])
 def test_a_page_that_kills_or_stops_engines_is_found_alone(
-    tmp_path: Path, cluster: Cluster, behaviour: str, kind: str
+    tmp_path: Path, three_cpus: None, behaviour: str, kind: str
 ) -> None:
-    cluster.add_node(num_cpus=3, object_store_memory=200 << 20)
     write_samples(tmp_path / "in")
     inputs = inputs_of(tmp_path, "out")
     asyncio.run(make_plan(inputs, scripted_settings(tmp_path)))
@@ -150,9 +161,8 @@ def test_a_lost_node_costs_only_what_was_on_it(tmp_path: Path, cluster: Cluster)
     asyncio.run(run())
 
 
-def test_a_shard_that_is_asked_for_twice_is_converted_once(tmp_path: Path, cluster: Cluster) -> None:
+def test_a_shard_that_is_asked_for_twice_is_converted_once(tmp_path: Path, three_cpus: None) -> None:
     """As after a broken connection: the first call is lost on its way back, and what it began goes on."""
-    cluster.add_node(num_cpus=3, object_store_memory=200 << 20)
     pages = write_samples(tmp_path / "in", 2)
     settings = scripted_settings(tmp_path, "ray.shared_folders=true", seconds_per_page=0.5)
     asyncio.run(make_plan(inputs_of(tmp_path, "out"), settings))
@@ -226,9 +236,8 @@ def test_a_cluster_may_grow_into_its_work(tmp_path: Path, cluster: Cluster) -> N
     asyncio.run(run())
 
 
-def test_a_canary_stops_a_run_and_a_later_one_goes_on(tmp_path: Path, cluster: Cluster) -> None:
+def test_a_canary_stops_a_run_and_a_later_one_goes_on(tmp_path: Path, three_cpus: None) -> None:
     """The runner waits for its next shard while the canary is judged."""
-    cluster.add_node(num_cpus=3, object_store_memory=200 << 20)
     pages = write_samples(tmp_path / "in")
     folder = open_folder(str(tmp_path / "out"), StorageSettings())
 
