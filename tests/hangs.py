@@ -10,7 +10,9 @@ import asyncio
 import gc
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -48,14 +50,18 @@ def what_it_waits_for(nodeid: str) -> str:
 
 
 def _coroutines() -> list[str]:
-    """Each unfinished task of every event loop, with the lines where it and what it awaits stand."""
+    """The unfinished tasks of all event loops, those that wait at the same place together, with what they await."""
     tasks = [task for task in gc.get_objects() if isinstance(task, asyncio.Task) and not task.done()]
-    return [f"  {task.get_name()}: {' > '.join(_awaited(task.get_coro()))}" for task in tasks]
+    places = Counter(" > ".join(_awaited(task.get_coro())) for task in tasks)
+    return [f"  {number} x {place}" for place, number in places.items()]
 
 
 def _awaited(coroutine: object) -> Iterator[str]:
+    """A coroutine and what it waits for, inwards; with the line where that is in a file of ours."""
     while (frame := getattr(coroutine, "cr_frame", None)) is not None:
-        yield f"{frame.f_code.co_qualname} ({os.path.relpath(frame.f_code.co_filename)}:{frame.f_lineno})"
+        path = Path(frame.f_code.co_filename)
+        place = f" ({path.relative_to(Path.cwd())}:{frame.f_lineno})" if path.is_relative_to(Path.cwd()) else ""
+        yield f"{frame.f_code.co_qualname}{place}"
         coroutine = getattr(coroutine, "cr_await", None)
 
 

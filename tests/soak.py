@@ -207,6 +207,11 @@ def modules_on_radosgw(resources: Resources, seed: int) -> None:
     _pytest("--store=radosgw", *_STORE_MODULES)
 
 
+def benchmark_of_the_engine(resources: Resources, seed: int) -> None:
+    """The bench with the real vLLM, all of its parts. No seed changes them."""
+    _pytest("-m", "soak", "tests/slow/jobs/bench")
+
+
 def shuffled(resources: Resources, seed: int) -> None:
     """Some quick test files, drawn from all, in an order drawn too."""
     assert importlib.util.find_spec("random_order"), "pytest-random-order is not installed"
@@ -227,6 +232,7 @@ KINDS: Mapping[str, Kind] = {
     "storms": storms,
     "pages": corpus_pages,
     "modules on radosgw": modules_on_radosgw,
+    "engine benchmark": benchmark_of_the_engine,
     "shuffled": shuffled,
 }
 _NAME_WIDTH = max(map(len, KINDS))

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,39 +35,39 @@ from tests.waiting import wait_in_loop
 pytestmark = [pytest.mark.timeout(300), pytest.mark.filterwarnings("default")]
 
 
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A head node without CPUs, where drivers and runners live; tests add nodes to it, and take them away."""
+    with head_node() as cluster:
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        yield cluster
+        ray.shutdown()
+
+
 @pytest.fixture(scope="module")
-def head() -> Iterator[Cluster]:
-    """A head node without CPUs, where drivers and runners live. One for all tests: it takes seconds to start."""
-    with pytest.MonkeyPatch.context() as variables:
-        variables.setenv("RAY_worker_niceness", "0")  # other tests run beside this one
-        head = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 200 << 20})
-        yield head
-        head.shutdown()
+def standing() -> Iterator[Cluster]:
+    """A head and a node with three CPUs, for all tests that leave them alone: they take seconds to start."""
+    with head_node() as cluster:
+        cluster.add_node(num_cpus=3, object_store_memory=200 << 20)
+        yield cluster
 
 
 @pytest.fixture
-def cluster(head: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """The head alone, to which tests add nodes."""
-    remove_nodes(head)
-    monkeypatch.setenv("RAY_ADDRESS", head.address)
-    yield head
-    ray.shutdown()
-    remove_nodes(head)
-
-
-@pytest.fixture
-def three_cpus(head: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The head and a node, which stays for the next test: it takes seconds to start, too."""
-    if not head.worker_nodes:
-        head.add_node(num_cpus=3, object_store_memory=200 << 20)
-    monkeypatch.setenv("RAY_ADDRESS", head.address)
+def three_cpus(standing: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("RAY_ADDRESS", standing.address)
     yield
     ray.shutdown()
 
 
-def remove_nodes(head: Cluster) -> None:
-    for node in list(head.worker_nodes):
-        head.remove_node(node, allow_graceful=False)
+@contextmanager
+def head_node() -> Iterator[Cluster]:
+    with pytest.MonkeyPatch.context() as variables:
+        variables.setenv("RAY_worker_niceness", "0")  # other tests run beside this one
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 200 << 20})
+        try:
+            yield cluster
+        finally:
+            cluster.shutdown()
 
 
 def inputs_of(tmp_path: Path, output: str) -> Inputs:
@@ -179,9 +180,8 @@ def test_a_shard_that_is_asked_for_twice_is_converted_once(tmp_path: Path, three
     assert set(journal_counts(tmp_path / "journal").values()) == {1}
 
 
-def test_an_engine_that_was_ended_answers_only_from_its_next_life(tmp_path: Path, cluster: Cluster) -> None:
+def test_an_engine_that_was_ended_answers_only_from_its_next_life(tmp_path: Path, three_cpus: None) -> None:
     """Ray kills without waiting: until then the old process would say that it is ready, and take a page with it."""
-    cluster.add_node(num_cpus=1, object_store_memory=200 << 20)
     settings = scripted_settings(tmp_path)
     page = PageImage("ab" * 32, 0, "base", 8, 8, 0, 0, 273, 72.0, "sha", ())
 
@@ -191,7 +191,7 @@ def test_an_engine_that_was_ended_answers_only_from_its_next_life(tmp_path: Path
     async def run() -> None:
         host = RayEngineHost(EngineActor.options(num_cpus=1).remote(settings))
         await host.start()
-        for _ in range(5):
+        for _ in range(3):
             await host.stop()
             await host.start()
             image = HeldImage(ray.put(page), 0, never, lambda num_bytes: None)

@@ -11,10 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from jobs.bench.checkpoint import write_checkpoint
-from jobs.bench.model_sizes import SIZES
+from jobs.bench.model_sizes import SIZES, Sizes, Tower
 from pipeline.deepseek_vllm.encoder import DeepEncoder, load_encoder
 from pipeline.deepseek_vllm.inputs import PageViews, page_views
 from tests.slow.deepseek_vllm.pages import SLIDE, page_image
+
+_CLIP_LAYERS = 3  # of the published 24, which are all alike
+_WIDE = Sizes(Tower(clip_layers=_CLIP_LAYERS), SIZES["small"].decoder)
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +87,11 @@ def test_it_loads_in_bfloat16_by_default(small_checkpoint: Path) -> None:
     assert _encode(load_encoder(small_checkpoint), _pages()[:1])[0].dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("side", [640])
+@pytest.mark.parametrize("side", [512, 640])
 def test_it_computes_what_vllms_own_modules_do(
     full_tower: DeepEncoder, stock_tower: tuple[Any, Any], side: int
 ) -> None:
-    """At full size, from the pixels on: SAM, the convolutions, CLIP, both interpolated to the view's size."""
+    """At full width, from the pixels on: SAM, the convolutions, CLIP, both interpolated to the view's size."""
     generator = torch.Generator().manual_seed(side)
     pixels = torch.randint(0, 256, (1, side, side, 3), dtype=torch.uint8, generator=generator)
     sam, clip = stock_tower
@@ -104,7 +107,7 @@ def test_it_computes_what_vllms_own_modules_do(
 
 @pytest.fixture(scope="module")
 def full_tower(tmp_path_factory: pytest.TempPathFactory) -> DeepEncoder:
-    directory = write_checkpoint(tmp_path_factory.mktemp("tower"), SIZES["tower"])
+    directory = write_checkpoint(tmp_path_factory.mktemp("tower"), _WIDE)
     encoder = load_encoder(directory, dtype=torch.float32)
     shutil.rmtree(directory)
     return encoder
@@ -126,7 +129,7 @@ def stock_tower(full_tower: DeepEncoder, environment: None, tmp_path_factory: py
         sizes = {
             "hidden_size": 1024,
             "intermediate_size": 4096,
-            "num_hidden_layers": 24,
+            "num_hidden_layers": _CLIP_LAYERS,
             "num_attention_heads": 16,
         }
         clip = DeepCLIPVisionTransformer(CLIPVisionConfig(**sizes, image_size=224, patch_size=14))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,13 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.deepseek_vllm.guard_proof import GUARD, check_proof, proof_requests
+from pipeline.deepseek_vllm.guard_proof import GUARD, check_proof, proof_requests, prove_guard
 from pipeline.deepseek_vllm.ngram_ban import NgramRule
 from pipeline.errors import GuardNotApplied
-from tests.rigs.small_model import ENVIRONMENT, engine_arguments, small_model, without_flask
+from tests.rigs.small_model import engine_arguments, small_model, without_flask
 from tests.slow.deepseek_vllm.reference import banned_tokens
-
-_ROOT = Path(__file__).resolve().parents[3]
 
 VOCABULARY = 5
 NUM_SLOTS = 8
@@ -252,43 +248,20 @@ def test_the_proof_passes_and_a_request_that_cannot_be_meant_is_refused_alone(ge
     check_proof(*generate(*proof_requests()))
 
 
-ASYNC_PROOF = """
-import asyncio, sys
-from vllm import AsyncEngineArgs
-from vllm.v1.engine.async_llm import AsyncLLM
-from pipeline.deepseek_vllm.guard_proof import prove_guard
-from pipeline.errors import GuardNotApplied
-from tests.rigs.small_model import engine_arguments
+def test_an_engine_without_the_guard_is_refused(looping_model: Path, environment: None) -> None:
+    """Its process apart, as ours starts it. With the guard, every start of our engine is the proof."""
+    from vllm import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
 
-async def prove():
-    arguments = AsyncEngineArgs(**engine_arguments(sys.argv[1]))
-    engine = AsyncLLM.from_engine_args(arguments)
-    try:
-        await prove_guard(engine)
-        print("PROVED")
-    except GuardNotApplied as exc:
-        print("REFUSED", exc)
-    finally:
-        engine.shutdown()
+    async def prove() -> None:
+        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(looping_model)))
+        try:
+            await prove_guard(engine)
+        finally:
+            engine.shutdown()
 
-if __name__ == "__main__":
-    asyncio.run(prove())
-"""
-
-
-def test_an_engine_without_the_guard_is_refused(looping_model: Path, tmp_path: Path) -> None:
-    """In a process of its own. With the guard, every start of our engine is the proof."""
-    script = tmp_path / "prove.py"
-    script.write_text(ASYNC_PROOF)
-    done = subprocess.run(
-        [sys.executable, str(script), str(looping_model)],
-        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(_ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert "REFUSED this vLLM does not" in done.stdout, done.stdout + done.stderr
+    with without_flask(), pytest.raises(GuardNotApplied, match="this vLLM does not apply"):
+        asyncio.run(prove())
 
 
 @pytest.mark.parametrize(

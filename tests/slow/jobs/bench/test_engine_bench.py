@@ -74,6 +74,7 @@ def test_the_parts_for_pytorch_alone(small_checkpoint: Path) -> None:
     assert 0 < host["ours_ms"] < host["stock_ms"]
 
 
+@pytest.mark.soak
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # PyTorch's own
 def test_two_pages_through_the_real_engine(
     tmp_path: Path, small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
