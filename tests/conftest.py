@@ -31,6 +31,8 @@ from tests.rigs.radosgw import RadosGateway, missing_programs, radosgw
 # A process keeps the mode that its first cluster had, and a cluster without addresses (`ray.init()`) sets it to "token"
 # where nothing is said: a later one in another mode would lose its actors as they are made.
 os.environ["RAY_AUTH_MODE"] = "disabled"
+# Before anything imports torch: threads that wait for each other burn the cores that several tests share.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 pytest_plugins = ["tests.groups", "tests.hangs"]

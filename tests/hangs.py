@@ -32,7 +32,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     def show() -> None:
-        os.write(item.config.stash[_STDERR], what_it_waits_for(item.nodeid).encode())
+        told = what_it_waits_for(item.nodeid, item.config.rootpath)
+        os.write(item.config.stash[_STDERR], told.encode())
 
     timer = threading.Timer(SHOWN_AFTER_S, show)
     timer.daemon = True
@@ -43,24 +44,25 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         timer.cancel()
 
 
-def what_it_waits_for(nodeid: str) -> str:
-    """For a person: the unfinished coroutines of this process and its child processes."""
-    lines = [f"\n{nodeid} has been at it for {SHOWN_AFTER_S:g} s. Coroutines:", *(_coroutines() or ["  none"])]
+def what_it_waits_for(nodeid: str, root: Path) -> str:
+    """For a person: the unfinished coroutines of this process, with lines of files below `root`, and its children."""
+    lines = [f"\n{nodeid} has been at it for {SHOWN_AFTER_S:g} s. Coroutines:", *(_coroutines(root) or ["  none"])]
     return "\n".join([*lines, "Child processes:", *(_children() or ["  none"]), ""])
 
 
-def _coroutines() -> list[str]:
+def _coroutines(root: Path) -> list[str]:
     """The unfinished tasks of all event loops, those that wait at the same place together, with what they await."""
-    tasks = [task for task in gc.get_objects() if isinstance(task, asyncio.Task) and not task.done()]
-    places = Counter(" > ".join(_awaited(task.get_coro())) for task in tasks)
+    # By its type: other objects may do what they like when they are asked for their class.
+    tasks = [each for each in gc.get_objects() if issubclass(type(each), asyncio.Task) and not each.done()]
+    places = Counter(" > ".join(_awaited(task.get_coro(), root)) for task in tasks)
     return [f"  {number} x {place}" for place, number in places.items()]
 
 
-def _awaited(coroutine: object) -> Iterator[str]:
+def _awaited(coroutine: object, root: Path) -> Iterator[str]:
     """A coroutine and what it waits for, inwards; with the line where that is in a file of ours."""
     while (frame := getattr(coroutine, "cr_frame", None)) is not None:
         path = Path(frame.f_code.co_filename)
-        place = f" ({path.relative_to(Path.cwd())}:{frame.f_lineno})" if path.is_relative_to(Path.cwd()) else ""
+        place = f" ({path.relative_to(root)}:{frame.f_lineno})" if path.is_relative_to(root) else ""
         yield f"{frame.f_code.co_qualname}{place}"
         coroutine = getattr(coroutine, "cr_await", None)
 

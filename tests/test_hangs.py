@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.hangs import what_it_waits_for
 from tests.waiting import wait_for
 
+_ROOT = Path(__file__).resolve().parents[1]
+
 
 async def stuck(never: asyncio.Event) -> None:
     await never.wait()
@@ -18,7 +20,7 @@ async def test_coroutines_and_children_are_told_with_their_places() -> None:
     task = asyncio.create_task(stuck(asyncio.Event()))
     await asyncio.sleep(0)
     with subprocess.Popen([sys.executable, "-c", "input()  # a child that waits"], stdin=subprocess.PIPE):
-        told = what_it_waits_for("a test")
+        told = what_it_waits_for("a test", _ROOT)
     task.cancel()
     assert "1 x stuck (tests/test_hangs.py:" in told and "Event.wait" in told
     assert "a child that waits" in told
@@ -32,12 +34,11 @@ def test_a_test_that_hangs_shows_where_although_its_output_is_captured(tmp_path:
         "import asyncio\n\n\nasync def test_never():\n    await asyncio.Event().wait()\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", "--rootdir", str(tmp_path), "."]
-    root = Path(__file__).resolve().parents[1]
     with (tmp_path / "errors").open("wb") as errors:
         hanging = subprocess.Popen(
             command,
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(root)},
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
             stdout=subprocess.DEVNULL,
             stderr=errors,
         )

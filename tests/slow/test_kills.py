@@ -79,7 +79,7 @@ def test_the_driver_as_it_finishes(in_bucket: KillRig, moto_bucket: TestBucket, 
 
 @pytest.mark.parametrize("victim", ["driver", "engine", "rasterizer", "runner"])
 def test_in_the_middle_of_a_run_on_ray(on_ray: KillRig, victim: str) -> None:
-    report = on_ray.kill_and_go_on(victim, KillPoint(victim, on_ray.num_calls // 3, pace_s=0.2))
+    report = on_ray.kill_and_go_on(f"ray-{victim}", KillPoint(victim, on_ray.num_calls // 3, pace_s=0.2))
     assert report.was_killed
     if victim == "engine":
         assert report.recomputed <= WINDOW, "only what was in flight on it"
