@@ -81,6 +81,7 @@ class KillRig:
 
     def kill_and_go_on(self, name: str, point: KillPoint) -> Report:
         """Run, kill, run again if it was the driver, and check the results. Raises AssertionError."""
+        self._insist_on_a_new(name)
         with self._running(name, point.pace_s) as driver:
             was_killed = self._kill(driver, name, point)
             if point.victim == "driver":
@@ -96,6 +97,7 @@ class KillRig:
     def kill_while_held(self, name: str, hold: Hold, port: int) -> str:
         """Run by way of a proxy before the store at this port, and kill the driver when a request is held there.
         Returns the request's line."""
+        self._insist_on_a_new(name)
         with holding_proxy(port, hold) as proxy, self._running(name, _PACE_S, proxy.url) as driver:
 
             def look() -> str:
@@ -120,6 +122,9 @@ class KillRig:
 
     def output(self, name: str) -> Folder:
         return open_folder(self._output_uri(name), self.storage)
+
+    def _insist_on_a_new(self, name: str) -> None:
+        assert not self._journal(name).exists(), f"{name} has run before: there would be nothing to kill"
 
     def _run_to_its_end(self, name: str) -> None:
         with self._running(name, _PACE_S) as driver:
