@@ -20,7 +20,7 @@ TORCH_BUILD := torch==2.13.0+cpu
 TORCH ?= --torch-backend cpu
 UV := $(VENV)/uv/bin/uv
 WORKERS ?= 3
-# Modules that are compiled once, not in each of a thousand processes: a test run takes half as long.
+# Modules are to be compiled once, and not again in each of a thousand processes, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 MINUTES ?= 60
 SEED ?= 0
