@@ -33,7 +33,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     def show() -> None:
         told = what_it_waits_for(item.nodeid, item.config.rootpath)
-        os.write(item.config.stash[_STDERR], told.encode())
+        os.write(item.config.stash[_STDERR], told.encode(errors="backslashreplace"))
 
     timer = threading.Timer(SHOWN_AFTER_S, show)
     timer.daemon = True

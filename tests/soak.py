@@ -208,8 +208,8 @@ def modules_on_radosgw(resources: Resources, seed: int) -> None:
 
 
 def benchmark_of_the_engine(resources: Resources, seed: int) -> None:
-    """The bench with the real vLLM, all of its parts. No seed changes them."""
-    _pytest("-m", "soak", "tests/slow/jobs/bench")
+    """The bench with the real vLLM, all of its parts; and the encoder at another size. No seed changes them."""
+    _pytest("-m", "soak", "tests/slow")
 
 
 def shuffled(resources: Resources, seed: int) -> None:
@@ -307,6 +307,8 @@ def _round(kind: str, run: Kind, resources: Resources, seed: int) -> Round:
 def _kill(rig: KillRig, name: str, seed: int, victims: tuple[str, ...]) -> None:
     point = KillPoint.draw(seed, victims, rig.num_calls)
     report = rig.kill_and_go_on(name, point)
+    if not report.was_killed:
+        raise Skipped(f"over before the kill at {point}")
     bounds = {"driver": rig.num_calls, "engine": WINDOW, "rasterizer": 0}
     assert report.recomputed <= bounds.get(point.victim, rig.num_calls), (point, report)
 

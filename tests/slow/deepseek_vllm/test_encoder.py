@@ -87,7 +87,7 @@ def test_it_loads_in_bfloat16_by_default(small_checkpoint: Path) -> None:
     assert _encode(load_encoder(small_checkpoint), _pages()[:1])[0].dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("side", [512])
+@pytest.mark.parametrize("side", [512, pytest.param(640, marks=pytest.mark.soak)])
 def test_it_computes_what_vllms_own_modules_do(
     full_tower: DeepEncoder, stock_tower: tuple[Any, Any], side: int
 ) -> None:

@@ -49,7 +49,6 @@ def test_a_table_has_a_dash_where_there_is_no_figure() -> None:
     assert table("encoder", [row]).splitlines()[-1] == "| tiny | 2 | 1,234 | 0.0123 | 1.5 | – |"
 
 
-@pytest.mark.soak
 def test_a_side_that_cannot_run_is_a_sentence(tmp_path: Path) -> None:
     settings = load_settings(None, ["engine.name=vllm", "vllm.device=cpu"])
     plan = Plan(tmp_path / "nothing", settings, 0.0, ("tiny",), (1,), ("fixed",), num_tokens=4, waves=1, seed=0)
