@@ -28,12 +28,15 @@ SLOW_TEST_PROGRAMS := radosgw ceph-mon ceph-osd tesseract chromium prometheus pr
 SLOW_TEST_PACKAGES := radosgw ceph-mon ceph-osd tesseract-ocr chromium prometheus
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder $(PYTEST_FLAGS)
 
-# uv does not read pip's configuration: what is set there, by files or by variables, is handed on to it.
-pip_setting = $(shell "$(PYTHON)" -m pip config list 2>/dev/null \
-	| sed -n "s/^\(:env:\|install\|global\)\.$(1)='\(.*\)'$$/\2/p" | head -n 1)
+# uv does not read pip's configuration: what is set there is handed on to it. A variable wins over what is said of
+# `pip install`, and that over what is said of all commands.
+pip_setting = $(shell $(VENV)/uv/bin/python -m pip config list 2>/dev/null \
+	| sed -n "s/^:env:/variable/; s/^\(variable\|install\|global\)\.$(1)='\(.*\)'$$/\1 \2/p" \
+	| sort -r | head -n 1 | sed 's/^[a-z]* //; s/\\n/ /g')
 PACKAGES ?= $(addprefix --default-index ,$(call pip_setting,index-url)) \
 	$(addprefix --index ,$(call pip_setting,extra-index-url)) --index-strategy unsafe-best-match \
-	$(addprefix --find-links ,$(call pip_setting,find-links))
+	$(addprefix --find-links ,$(call pip_setting,find-links)) \
+	$(if $(filter 1 on true yes,$(call pip_setting,no-index)),--no-index)
 CERTIFICATES = $(addprefix SSL_CERT_FILE=,$(or $(SSL_CERT_FILE),$(call pip_setting,cert)))
 UV_INSTALL = $(CERTIFICATES) $(UV) pip install --quiet --no-config --no-deps --python $(BIN)/python $(PACKAGES)
 UV_COMPILE = $(CERTIFICATES) $(UV) pip compile --upgrade --quiet --no-config $(PACKAGES) \
@@ -101,7 +104,7 @@ lock: $(UV)  ## bring the three locks up to date with pyproject.toml
 # An environment of its own, so that what uv is asked for is all that .venv has.
 $(UV):
 	@"$(PYTHON)" -m venv $(VENV)/uv
-	@$(VENV)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(VENV)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 
 $(INSTALLED): $(LOCK) pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
