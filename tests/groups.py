@@ -45,7 +45,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupSchedul
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if hasattr(config, "workerinput"):  # one of several processes
+    is_one_of_several = hasattr(config, "workerinput")
+    if is_one_of_several and not config.getoption("random_order_enabled", False):
         items.sort(key=lambda item: _rank(_group(item.nodeid)))
 
 

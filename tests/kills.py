@@ -102,7 +102,7 @@ class KillRig:
 
             def look() -> str:
                 assert driver.poll() is None, (
-                    f"the run ended, and nothing matched {hold}: {driver.communicate()[1]}"
+                    f"the run ended, and nothing matched {hold}: {driver.communicate(timeout=BOUND_S)[1]}"
                 )
                 return proxy.held
 
@@ -291,7 +291,7 @@ def _end(head: subprocess.Popen[bytes]) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(processes, timeout=10)
-    head.wait()
+    head.wait(BOUND_S)
 
 
 def _is_running(process: psutil.Process, wanted: str) -> bool:

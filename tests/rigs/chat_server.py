@@ -88,7 +88,7 @@ def chat_server(*faults: int | str) -> Iterator[ChatServer]:
         state.stalled.set()
         server.shutdown()
         server.server_close()
-        thread.join()
+        thread.join(timeout=60)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -167,9 +167,9 @@ def serving(
     try:
         yield url, loop
     finally:
-        asyncio.run_coroutine_threadsafe(_end(server), loop).result()
+        asyncio.run_coroutine_threadsafe(_end(server), loop).result(timeout=60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        thread.join(timeout=60)
         loop.close()
 
 

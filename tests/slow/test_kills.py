@@ -46,13 +46,16 @@ def test_a_rasterizing_process(local: KillRig) -> None:
     assert report.recomputed == 0
 
 
-def test_the_driver_in_the_middle_of_a_put(in_bucket: KillRig, moto_bucket: TestBucket) -> None:
+@pytest.mark.parametrize("store", ["moto_bucket", "rados_bucket"])
+def test_the_driver_in_the_middle_of_a_put(local: KillRig, store: str, request: pytest.FixtureRequest) -> None:
+    bucket: TestBucket = request.getfixturevalue(store)
+    in_bucket, name = replace(local, storage=bucket.settings, base_uri=bucket.uri), f"put-into-{store}"
     hold = Hold(r"PUT .*/pages/shard=", number=3, passes_half=True)
-    shard_id = held_shard(in_bucket.kill_while_held("put", hold, moto_bucket.endpoint.port))
-    folder = in_bucket.output("put")
+    shard_id = held_shard(in_bucket.kill_while_held(name, hold, bucket.endpoint.port))
+    folder = in_bucket.output(name)
     assert folder.exists(timings_key(shard_id))
     assert not folder.exists(pages_key(shard_id)), "half of an object is no object"
-    assert in_bucket.go_on("put").num_committed >= 1
+    assert in_bucket.go_on(name).num_committed >= 1
 
 
 def test_the_driver_between_the_pages_and_the_documents_of_a_shard(
