@@ -6,7 +6,8 @@
     shared_gateway radosgw itself; who kills it starts it again
     folder         an empty folder: local, or in what `s3` is
 
-and models: `small_checkpoint` is a small random DeepSeek-OCR, made once. What takes long is said where it hangs.
+and models: `small_checkpoint` is a small random DeepSeek-OCR, made once. What tests that hang wait for is told by
+`tests.hangs`, where those that crash did by `tests.crashes`.
 
 The AWS variables point at the server; no other credentials are in reach.
 """
@@ -31,11 +32,14 @@ from tests.rigs.radosgw import RadosGateway, missing_programs, radosgw
 # A process keeps the mode that its first cluster had, and a cluster without addresses (`ray.init()`) sets it to "token"
 # where nothing is said: a later one in another mode would lose its actors as they are made.
 os.environ["RAY_AUTH_MODE"] = "disabled"
+# What is left in this process of a cluster that is gone would end the process after a minute: Ray's C++ exits when its
+# control store does not answer.
+os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = str(24 * 3600)
 # Before anything imports torch: threads that wait for each other burn the cores that several tests share.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-pytest_plugins = ["tests.groups", "tests.hangs"]
+pytest_plugins = ["tests.groups", "tests.hangs", "tests.crashes"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -32,7 +32,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     def show() -> None:
-        told = what_it_waits_for(item.nodeid, item.config.rootpath)
+        try:
+            told = what_it_waits_for(item.nodeid, item.config.rootpath)
+        except Exception as exc:  # objects may change while they are looked at, and the test is not to blame for that
+            told = f"\n{item.nodeid}: what it waits for cannot be told: {exc!r}\n"
         os.write(item.config.stash[_STDERR], told.encode(errors="backslashreplace"))
 
     timer = threading.Timer(SHOWN_AFTER_S, show)
@@ -42,6 +45,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         timer.cancel()
+        timer.join()
 
 
 def what_it_waits_for(nodeid: str, root: Path) -> str:
