@@ -5,6 +5,7 @@ Each engine's module is imported only when it is chosen, so that none of their p
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import shutil
@@ -139,10 +140,15 @@ async def make_engine(settings: Settings, num_processes: int | None = None) -> L
 
             return await HttpEngine.start(settings.engine, settings.http, api_key(settings.http))
         case "vllm":
+            from pipeline.engines.checkpoints import local_checkpoint
+
+            # Before vLLM is imported, which takes ten seconds: a model that is not there is told at once.
+            model, revision = settings.engine.model, settings.engine.model_revision
+            checkpoint = await asyncio.to_thread(local_checkpoint, model, revision)
             _set_environment()
             from pipeline.engines.vllm_engine import VllmEngine
 
-            return await VllmEngine.start(settings)
+            return await VllmEngine.start(settings, checkpoint)
 
 
 def _set_environment() -> None:

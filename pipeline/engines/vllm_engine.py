@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -22,7 +23,7 @@ from pipeline.config import EngineSettings, Settings
 from pipeline.deepseek_vllm import ARCHITECTURE
 from pipeline.deepseek_vllm.inputs import Prompt
 from pipeline.deepseek_vllm.ngram_ban import NgramRule
-from pipeline.engines.checkpoints import local_checkpoint, read_config
+from pipeline.engines.checkpoints import read_config
 from pipeline.engines.loops import LoopWatch
 from pipeline.engines.profiles import PROFILES
 from pipeline.engines.vllm_arguments import engine_arguments, max_num_seqs
@@ -48,12 +49,9 @@ class VllmEngine:
         self._guard = _guard_arguments(settings.engine)
 
     @classmethod
-    async def start(cls, settings: Settings) -> VllmEngine:
-        """Load the model and prove the guard. Raises `ConfigError`, `MissingDependency`, `GuardNotApplied`, or
-        `EngineFailure` with what vLLM says."""
-        checkpoint = await asyncio.to_thread(
-            local_checkpoint, settings.engine.model, settings.engine.model_revision
-        )
+    async def start(cls, settings: Settings, checkpoint: Path) -> VllmEngine:
+        """Load the model from its folder and prove the guard. Raises `ConfigError`, `MissingDependency`,
+        `GuardNotApplied`, or `EngineFailure` with what vLLM says."""
         is_ours = ARCHITECTURE in read_config(checkpoint).get("architectures", ())
         _check(settings, is_ours)
         memory_gib = device_memory_gib() if settings.vllm.device == "cuda" else 0.0

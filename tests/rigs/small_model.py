@@ -6,11 +6,15 @@ Be within `vllm_environment` before vLLM is imported: it reads most of these var
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 from jobs.bench.checkpoint import write_checkpoint
 from jobs.bench.model_sizes import SIZES
@@ -26,6 +30,9 @@ ENVIRONMENT = {
     # start in half the time.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
 }
+
+
+LOOPING_LETTER = "Q"
 
 
 @contextmanager
@@ -45,6 +52,20 @@ def small_model(directory: Path, *, loops: bool = False) -> Path:
     """Write the checkpoint into a folder below the directory, once; returns the folder."""
     path = directory / ("loops" if loops else "small")
     return path if path.exists() else write_checkpoint(path, SIZES["small"], loops=loops)
+
+
+def with_looping_letter(checkpoint: Path, directory: Path) -> Path:
+    """A copy that reads pages as the checkpoint does, and goes on with one letter for ever where a prompt ends with it:
+    its embedding drowns what the layers add to it, and its logit is large where the last token is that letter."""
+    shutil.copytree(checkpoint, directory)
+    file = directory / "model-00001.safetensors"
+    weights = load_file(file)
+    token = Tokenizer.from_file(str(directory / "tokenizer.json")).token_to_id(LOOPING_LETTER)
+    embedding = weights["model.embed_tokens.weight"][token]
+    weights["lm_head.weight"][token] = 3 * embedding / embedding.norm()
+    embedding *= 50
+    save_file(weights, file, {"format": "pt"})
+    return directory
 
 
 def engine_arguments(model: Path, **others: Any) -> dict[str, Any]:

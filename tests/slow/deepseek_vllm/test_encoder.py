@@ -16,8 +16,11 @@ from pipeline.deepseek_vllm.encoder import DeepEncoder, load_encoder
 from pipeline.deepseek_vllm.inputs import PageViews, page_views
 from tests.slow.deepseek_vllm.pages import SLIDE, page_image
 
-_CLIP_LAYERS = 3  # of the published 24, which are all alike
-_WIDE = Sizes(Tower(clip_layers=_CLIP_LAYERS), SIZES["small"].decoder)
+# Of the published 12 and 24, which are alike, but for attention in SAM's: within a window, or over the whole view.
+_SAM_LAYERS, _SAM_GLOBAL, _CLIP_LAYERS = 3, (2,), 2
+_WIDE = Sizes(
+    Tower(sam_layers=_SAM_LAYERS, global_layers=_SAM_GLOBAL, clip_layers=_CLIP_LAYERS), SIZES["small"].decoder
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,40 +28,47 @@ def encoder(small_checkpoint: Path) -> DeepEncoder:
     return load_encoder(small_checkpoint, dtype=torch.float32)
 
 
-def _pages() -> list[PageViews]:
+@pytest.fixture(scope="module")
+def pages() -> list[PageViews]:
     asked = [("tiny", 0), ("small", 1), ("tiny", 2), ("gundam", 3), ("small", 4)]
     return [page_views(page_image(mode, seed, SLIDE)) for mode, seed in asked]
+
+
+@pytest.fixture(scope="module")
+def together(encoder: DeepEncoder, pages: list[PageViews]) -> list[torch.Tensor]:
+    return _encode(encoder, pages)
 
 
 def _encode(encoder: DeepEncoder, pages: list[PageViews]) -> list[torch.Tensor]:
     return encoder([page.views for page in pages], [page.tile_cols for page in pages])
 
 
-def test_every_mode_has_its_tokens(encoder: DeepEncoder) -> None:
-    pages = _pages()
-    assert [tuple(latents.shape) for latents in _encode(encoder, pages)] == [(p.num_tokens, 256) for p in pages]
+def test_every_mode_has_its_tokens(pages: list[PageViews], together: list[torch.Tensor]) -> None:
+    assert [tuple(latents.shape) for latents in together] == [(page.num_tokens, 256) for page in pages]
 
 
-def test_together_is_as_one_by_one(encoder: DeepEncoder) -> None:
-    pages = _pages()
-    together = _encode(encoder, pages)
+def test_together_is_as_one_by_one(
+    encoder: DeepEncoder, pages: list[PageViews], together: list[torch.Tensor]
+) -> None:
     for page, latents in zip(pages, together, strict=True):
         torch.testing.assert_close(latents, _encode(encoder, [page])[0], rtol=1e-4, atol=1e-4)
     assert (together[0] - together[2]).abs().max() > 0.1, "two pages look the same"
 
 
-def test_a_small_budget_slices_and_changes_nothing(small_checkpoint: Path, encoder: DeepEncoder) -> None:
+def test_a_small_budget_slices_and_changes_nothing(
+    small_checkpoint: Path, pages: list[PageViews], together: list[torch.Tensor]
+) -> None:
     frugal = load_encoder(small_checkpoint, dtype=torch.float32, memory_bytes=1)
-    for latents, expected in zip(_encode(frugal, _pages()), _encode(encoder, _pages()), strict=True):
+    for latents, expected in zip(_encode(frugal, pages), together, strict=True):
         torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_views_of_one_size_share_a_batch_across_pages(encoder: DeepEncoder) -> None:
+def test_views_of_one_size_share_a_batch_across_pages(encoder: DeepEncoder, pages: list[PageViews]) -> None:
     batches: list[tuple[int, ...]] = []
     hook = encoder.sam_model.register_forward_pre_hook(
         lambda _, inputs: batches.append(tuple(inputs[0].shape[:2]))
     )
-    _encode(encoder, _pages())
+    _encode(encoder, pages)
     hook.remove()
     assert sorted(batches) == [(1, 1024), (2, 512), (4, 640)]  # two small pages and two tiles
 
@@ -83,8 +93,8 @@ def test_a_missing_tensor_is_named(small_checkpoint: Path, tmp_path: Path) -> No
         load_encoder(tmp_path / "cut")
 
 
-def test_it_loads_in_bfloat16_by_default(small_checkpoint: Path) -> None:
-    assert _encode(load_encoder(small_checkpoint), _pages()[:1])[0].dtype == torch.bfloat16
+def test_it_loads_in_bfloat16_by_default(small_checkpoint: Path, pages: list[PageViews]) -> None:
+    assert _encode(load_encoder(small_checkpoint), pages[:1])[0].dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("side", [512, pytest.param(640, marks=pytest.mark.soak)])
@@ -119,13 +129,13 @@ def stock_tower(full_tower: DeepEncoder, environment: None, tmp_path_factory: py
     from transformers import CLIPVisionConfig
     from vllm.config import VllmConfig, set_current_vllm_config
     from vllm.distributed import ensure_model_parallel_initialized, init_distributed_environment
-    from vllm.model_executor.models.deepencoder import DeepCLIPVisionTransformer, build_sam_vit_b
+    from vllm.model_executor.models.deepencoder import DeepCLIPVisionTransformer, _build_sam
 
     with set_current_vllm_config(VllmConfig()):
         meeting = f"file://{tmp_path_factory.mktemp('world') / 'meeting'}"
         init_distributed_environment(1, 0, meeting, 0, "gloo")
         ensure_model_parallel_initialized(1, 1)
-        sam = build_sam_vit_b()
+        sam = _build_sam(768, _SAM_LAYERS, 12, _SAM_GLOBAL)
         sizes = {
             "hidden_size": 1024,
             "intermediate_size": 4096,

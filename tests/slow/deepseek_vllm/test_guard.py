@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.deepseek_vllm.guard_proof import GUARD, check_proof, proof_requests, prove_guard
+from pipeline.deepseek_vllm.guard_proof import GUARD, check_proof, proof_requests
 from pipeline.deepseek_vllm.ngram_ban import NgramRule
 from pipeline.errors import GuardNotApplied
 from tests.rigs.small_model import engine_arguments, small_model, without_flask
@@ -208,14 +207,25 @@ def generate_with(llm: Any) -> Generate:
 @pytest.fixture(scope="module", params=[False, True], ids=["sync", "async"])
 def generate(request: pytest.FixtureRequest, looping_model: Path, environment: None) -> Generate:
     """A real engine with the guard, scheduled in either way."""
+    return start(looping_model, logits_processors=[GUARD], async_scheduling=request.param)
+
+
+@pytest.fixture(
+    scope="module"
+)  # to the module's end: an engine that ends takes what it shares with others here along
+def generate_unguarded(looping_model: Path, environment: None) -> Generate:
+    return start(looping_model)
+
+
+def start(model: Path, **arguments: Any) -> Generate:
+    """In this process, and for text alone."""
     from vllm import LLM
 
     from pipeline.deepseek_vllm import register
 
     register()
-    arguments = engine_arguments(looping_model, logits_processors=[GUARD], async_scheduling=request.param)
     with without_flask():
-        return generate_with(LLM(**arguments))
+        return generate_with(LLM(**engine_arguments(model, limit_mm_per_prompt={"image": 0}, **arguments)))
 
 
 def test_at_temperature_0_no_pair_comes_twice_with_the_guard(generate: Generate) -> None:
@@ -248,20 +258,10 @@ def test_the_proof_passes_and_a_request_that_cannot_be_meant_is_refused_alone(ge
     check_proof(*generate(*proof_requests()))
 
 
-def test_an_engine_without_the_guard_is_refused(looping_model: Path, environment: None) -> None:
-    """Its process apart, as ours starts it. With the guard, every start of our engine is the proof."""
-    from vllm import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    async def prove() -> None:
-        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(looping_model)))
-        try:
-            await prove_guard(engine)
-        finally:
-            engine.shutdown()
-
-    with without_flask(), pytest.raises(GuardNotApplied, match="this vLLM does not apply"):
-        asyncio.run(prove())
+def test_an_engine_without_the_guard_is_refused(generate_unguarded: Generate) -> None:
+    """With the guard, every start of our engine is the proof, asked of a process apart."""
+    with pytest.raises(GuardNotApplied, match="this vLLM does not apply"):
+        check_proof(*generate_unguarded(*proof_requests()))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The engine on the real vLLM, on a CPU with a small checkpoint: what it reads, refuses, ends and survives.
 
-Each engine costs half a minute of CPU, so tests share them. Answers are compared with each other, in float32.
+An engine costs half a minute of CPU, so all tests share the process of one, and those that want other settings put
+another `VllmEngine` in front of it. Answers are compared with each other, in float32.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 import pytest
+import torch
 
+from pipeline.config import Settings
+from pipeline.deepseek_vllm.inputs import Prompt, latents_prompt, page_prompt
+from pipeline.deepseek_vllm.worker import EXTENSION
 from pipeline.engines.choose import make_engine
 from pipeline.errors import ConfigError, EngineDead, PageRejected
-from pipeline.parse import LONG_LOOP
 from pipeline.records import PageImage, Recognition, Request
-from tests.rigs.small_model import small_model, vllm_environment
+from tests.rigs.small_model import LOOPING_LETTER, vllm_environment, with_looping_letter
 from tests.rigs.vllm_engines import running, vllm_settings
 from tests.slow.deepseek_vllm.pages import A4, SLIDE, page_image
 from tests.waiting import wait_in_loop
@@ -33,7 +38,11 @@ pytestmark = [pytest.mark.filterwarnings("default")]
 
 Running = tuple[asyncio.Runner, "VllmEngine"]
 
-_LOOPING_PROMPT = "<image>\nFree OCR"  # its last letter leads the checkpoint into repeating another one
+_STUCK_AFTER_S = 15  # longer than any step takes on a busy machine
+# Both pixels and latents, whichever an engine in front of it sends.
+_TAKES_BOTH = (
+    f'vllm.extra={{kv_cache_memory_bytes=67108864, enable_mm_embeds=true, worker_extension_cls="{EXTENSION}"}}'
+)
 
 PAGES = [
     page_image(mode, seed, size)
@@ -62,14 +71,44 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def started(small_checkpoint: Path) -> Iterator[Running]:
-    with running(vllm_settings(small_checkpoint)) as engine:
-        yield engine
+def checkpoint(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_looping_letter(small_checkpoint, tmp_path_factory.mktemp("model") / "small")
 
 
 @pytest.fixture(scope="module")
-def together(started: Running) -> list[Recognition]:
-    return read(started, *PAGES)
+def living(checkpoint: Path) -> Iterator[Callable[[], Running]]:
+    """The engine; a new one where a test has ended it, which none but the last one does."""
+    engines: list[Running] = []
+    with ExitStack() as stack:
+
+        def engine() -> Running:
+            if not engines or not engines[-1][1].pids:
+                settings = vllm_settings(checkpoint, _TAKES_BOTH, f"vllm.stuck_after_s={_STUCK_AFTER_S}")
+                engines.append(stack.enter_context(running(settings)))
+            return engines[-1]
+
+        yield engine
+
+
+@pytest.fixture
+def started(living: Callable[[], Running]) -> Running:
+    return living()
+
+
+@pytest.fixture(scope="module")
+def together(living: Callable[[], Running]) -> list[Recognition]:
+    return read(living(), *PAGES)
+
+
+def in_front_of(started: Running, settings: Settings) -> Running:
+    """An engine of other settings, with the process that is there."""
+    from pipeline.engines.vllm_engine import VllmEngine
+    from pipeline.engines.vllm_pages import make_prompts
+
+    runner, engine = started
+    process = engine._process
+    prompts = runner.run(make_prompts(settings, Path(settings.engine.model), process, is_ours=True))
+    return runner, VllmEngine(settings, process, engine._window, prompts)
 
 
 def test_pages_of_mixed_modes_read_as_they_do_alone(started: Running, together: list[Recognition]) -> None:
@@ -158,57 +197,91 @@ def test_temperature_draws_the_same_for_the_same_page(started: Running, together
     assert first.text == second.text != together[0].text
 
 
+@pytest.mark.parametrize("tower", [(), ("vllm.encoder_device=cpu",)], ids=["in vLLM's process", "in this one"])
 def test_latents_say_what_pixels_say_and_are_made_once(
-    tmp_path: Path, small_checkpoint: Path, together: list[Recognition]
+    tmp_path: Path, checkpoint: Path, started: Running, together: list[Recognition], tower: tuple[str, ...]
 ) -> None:
-    """The tower outside of vLLM, which loads the decoder alone; the cache between them."""
-    overrides = ("vllm.encoder_device=cpu", "engine.latents=reuse", f"engine.latents_uri={tmp_path}/latents")
-    with running(vllm_settings(small_checkpoint, *overrides)) as engine:
-        expected = [answer.text for answer in together]
-        assert [answer.text for answer in read(engine, *PAGES)] == expected
-        assert engine[1].num_encoded == len(PAGES)
-        kept = sorted((tmp_path / "latents").rglob("*.safetensors"))
-        assert {path.stem for path in kept} == {page.sha256 for page in PAGES}
+    """The cache between the tower and the decoder."""
+    overrides = ("engine.latents=reuse", f"engine.latents_uri={tmp_path}/latents", *tower)
+    engine = in_front_of(started, vllm_settings(checkpoint, *overrides))
+    pages, expected = PAGES[::2], [answer.text for answer in together[::2]]
+    assert [answer.text for answer in read(engine, *pages)] == expected
+    assert engine[1].num_encoded == len(pages)
+    kept = sorted((tmp_path / "latents").rglob("*.safetensors"))
+    assert {path.stem for path in kept} == {page.sha256 for page in pages}
 
-        assert [answer.text for answer in read(engine, *PAGES)] == expected
-        assert engine[1].num_encoded == len(PAGES), "nothing is encoded again"
+    assert [answer.text for answer in read(engine, *pages)] == expected
+    assert engine[1].num_encoded == len(pages), "nothing is encoded again"
 
-        kept[0].write_bytes(kept[0].read_bytes()[:-64])
-        kept[1].write_bytes(kept[0].read_bytes())
-        assert [answer.text for answer in read(engine, *PAGES)] == expected
-        assert engine[1].num_encoded == len(PAGES) + 2, "what is damaged is made again"
-        assert [answer.text for answer in read(engine, *PAGES)] == expected
-        assert engine[1].num_encoded == len(PAGES) + 2, "and kept"
+    kept[0].write_bytes(kept[0].read_bytes()[:-64])
+    kept[1].write_bytes(kept[0].read_bytes())
+    assert [answer.text for answer in read(engine, *pages)] == expected
+    assert engine[1].num_encoded == len(pages) + 2, "what is damaged is made again"
+    assert [answer.text for answer in read(engine, *pages)] == expected
+    assert engine[1].num_encoded == len(pages) + 2, "and kept"
 
 
-def test_a_looping_page_is_stopped_and_a_stuck_engine_is_ended(tmp_path: Path) -> None:
-    """A checkpoint that repeats itself, first as a loop to break off, then as work without an end."""
-    loops = small_model(tmp_path, loops=True)
-    settings = vllm_settings(loops, "engine.ngram_size=0", "vllm.max_model_len=8192", "vllm.stuck_after_s=5")
-    page, endless = page_image("tiny", 0), Request("tiny", _LOOPING_PROMPT, 0.0, 8000)
-    with running(settings) as (runner, engine):
-        answer = runner.run(engine.recognize(page, endless))
-        assert answer.finish_reason == "loop"
-        assert LONG_LOOP <= answer.num_output_tokens < LONG_LOOP + 200
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (latents_prompt(torch.zeros(73, 257), "<image>"), "257"),
+        ({**page_prompt(PAGES[0], "<image>"), "multi_modal_data": {"image": ["a.png"]}}, "PageViews"),
+    ],
+    ids=["latents of another width", "a path"],
+)
+def test_what_the_model_does_not_take_is_refused_with_its_words(
+    started: Running, prompt: Prompt, message: str
+) -> None:
+    from pipeline.engines.vllm_process import Sampling
 
-        async def stop_it() -> None:
-            """The process lives on and does nothing; whoever waits is told."""
-            has_begun = asyncio.Event()
-            tasks = [asyncio.create_task(engine.recognize(page, endless, has_begun.set)) for _ in range(2)]
-            await wait_in_loop(
-                "a page to be begun", lambda: has_begun.is_set() or tasks[0].done(), saw=lambda: tasks
-            )
-            assert not tasks[0].done(), tasks
-            for pid in engine.pids:
-                psutil.Process(pid).send_signal(signal.SIGSTOP)
-            for task in tasks:
-                with pytest.raises(EngineDead):
-                    await task
+    runner, engine = started
+
+    async def ask() -> None:
+        async for _ in engine._process.generate(dict(prompt), Sampling(0.0, 1.0, 16, 0, {})):
+            pass
+
+    with pytest.raises(PageRejected, match=message):
+        runner.run(ask())
+
+
+@pytest.fixture
+def looping(started: Running, checkpoint: Path) -> Running:
+    """Without the guard; its answers to `endless` have no end."""
+    return in_front_of(started, vllm_settings(checkpoint, "engine.ngram_size=0"))
+
+
+endless = Request("tiny", f"<image>\nFree OCR{LOOPING_LETTER}", 0.0, 1900)
+
+
+def test_a_looping_page_is_stopped(looping: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = 400  # what is a loop in earnest takes five times as many tokens
+    monkeypatch.setattr("pipeline.engines.loops.LONG_LOOP", long)
+    runner, engine = looping
+    answer = runner.run(engine.recognize(PAGES[0], endless))
+    assert answer.finish_reason == "loop"
+    assert long <= answer.num_output_tokens < long + 200
+    assert answer.text == LOOPING_LETTER * answer.num_output_tokens
+
+
+def test_a_stuck_engine_is_ended(looping: Running) -> None:
+    """The process lives on and does nothing; whoever waits is told."""
+    runner, engine = looping
+    processes = _processes(engine)
+
+    async def stop_it() -> None:
+        has_begun = asyncio.Event()
+        tasks = [asyncio.create_task(engine.recognize(PAGES[0], endless, has_begun.set)) for _ in range(2)]
+        await wait_in_loop("a page to be begun", lambda: has_begun.is_set() or tasks[0].done(), saw=lambda: tasks)
+        assert not tasks[0].done(), tasks
+        for pid in engine.pids:
+            psutil.Process(pid).send_signal(signal.SIGSTOP)
+        for task in tasks:
             with pytest.raises(EngineDead):
-                await engine.recognize(page, endless)
+                await task
+        with pytest.raises(EngineDead):
+            await engine.recognize(PAGES[0], endless)
 
-        processes = _processes(engine)
-        runner.run(stop_it())
+    runner.run(stop_it())
     _, left = psutil.wait_procs(processes, timeout=20)
     assert not left
 

@@ -49,12 +49,15 @@ def test_a_table_has_a_dash_where_there_is_no_figure() -> None:
     assert table("encoder", [row]).splitlines()[-1] == "| tiny | 2 | 1,234 | 0.0123 | 1.5 | – |"
 
 
-def test_a_side_that_cannot_run_is_a_sentence(tmp_path: Path) -> None:
+def test_a_side_that_cannot_run_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is real and vLLM is not; the real one ends a side in `test_two_pages_through_the_real_engine`."""
+    (tmp_path / "vllm.py").write_text("raise OSError('no vLLM today')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     settings = load_settings(None, ["engine.name=vllm", "vllm.device=cpu"])
     plan = Plan(tmp_path / "nothing", settings, 0.0, ("tiny",), (1,), ("fixed",), num_tokens=4, waves=1, seed=0)
     outcome = run_side(plan, "ours", tmp_path, messages=False)
     assert not outcome.rows
-    assert outcome.problem.startswith("ours: ") and str(tmp_path) in outcome.problem
+    assert outcome.problem.startswith("ours: OSError: no vLLM today") and str(tmp_path) in outcome.problem
 
 
 def test_stock_pixels_are_what_vllm_makes_of_a_page() -> None:
