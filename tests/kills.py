@@ -10,10 +10,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,7 +23,7 @@ from pipeline.engines.scripted_engine import journal_counts
 from pipeline.plan_log import planned_shards
 from pipeline.storage import Folder, open_folder
 from pipeline.write import committed_shards
-from tests.rigs.endpoint import free_port
+from tests.rigs import ray_cluster as rig
 from tests.rigs.holding_proxy import Hold, holding_proxy
 from tests.runs import SCRIPTED, command, results, set_options, write_samples
 from tests.waiting import BOUND_S, wait_for
@@ -73,7 +70,7 @@ class KillRig:
     def prepare(self) -> None:
         """Write the documents, one of them twice, so that one has no pages of its own; and run undisturbed."""
         folder = self.directory / "in"
-        write_samples(folder)
+        write_samples(folder, 4)
         (folder / "twin.pdf").write_bytes((folder / "doc00.pdf").read_bytes())
         self._run_to_its_end("reference")
         self.expected = results(self.output("reference"))
@@ -145,6 +142,7 @@ class KillRig:
             f"scripted.window={WINDOW}",
             f"scripted.seconds_per_page={pace_s}",
             f"flow.cache_dir={self.directory / 'cache'}",
+            "flow.megabytes_in_flight=14",  # two pages' pixels: rasterizers are at work as long as pages are left
             "ray.num_engines=2",
         )
         arguments = ["convert", str(self.directory / "in"), "--output", self._output_uri(name)]
@@ -223,75 +221,16 @@ class KillRig:
 
 
 @contextmanager
-def ray_cluster(num_cpus: int = 4) -> Iterator[tuple[dict[str, str], int]]:
-    """A cluster of one node that outlives its drivers: the variables that lead to it, and its raylet's pid."""
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as directory:
-        token = Path(directory) / "token"
-        token.write_text("a-token-for-one-test-cluster-" + "0" * 16)
-        token.chmod(0o600)
-        variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_worker_niceness": "0"}
-        port = free_port()
-        start = f"start --head --port={port} --num-cpus={num_cpus} --include-dashboard=false --block"
-        start += f" --object-store-memory={256 << 20} --disable-usage-stats --temp-dir={directory}"
-        head = subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", *start.split()],
-            env={**os.environ, **variables},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            raylet_pid = wait_for(
-                "a raylet that listens", lambda: _raylet_pid(head), saw=lambda: _words_below(head.pid)
-            )
-            wait_for(f"port {port} of the cluster", lambda: _is_open(port))
-            yield {**variables, "RAY_ADDRESS": f"127.0.0.1:{port}"}, raylet_pid
-        finally:
-            _end(head)
+def ray_cluster() -> Iterator[tuple[dict[str, str], int]]:
+    """A cluster of one node that outlives its drivers: the variables that lead to it, and the pid that its processes
+    descend from. One CPU is room for two scripted engines and a rasterizer."""
+    with rig.ray_cluster(1, {"RAY_worker_niceness": "0"}, has_jobs_api=False) as cluster:
+        yield {**cluster.variables, "RAY_ADDRESS": cluster.address}, cluster.pid
 
 
 def _finish(driver: subprocess.Popen[str]) -> None:
     _, errors = driver.communicate(timeout=BOUND_S)
     assert driver.returncode == 0, errors[-3000:]
-
-
-def _raylet_pid(head: subprocess.Popen[bytes]) -> int:
-    """The raylet's, once it has a port open; 0 before."""
-    assert head.poll() is None, f"the cluster's head ended with {head.returncode}"
-    for child in psutil.Process(head.pid).children(recursive=True):
-        if _is_running(child, "raylet/raylet") and _listens(child):
-            return int(child.pid)
-    return 0
-
-
-def _words_below(pid: int) -> list[str]:
-    """The names of the processes that descend from this one."""
-    with suppress(psutil.Error):
-        return [child.name() for child in psutil.Process(pid).children(recursive=True)]
-    return []
-
-
-def _listens(process: psutil.Process) -> bool:
-    try:
-        return any(each.status == psutil.CONN_LISTEN for each in process.net_connections("tcp"))
-    except psutil.Error:
-        return False
-
-
-def _is_open(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-        return True
-    return False
-
-
-def _end(head: subprocess.Popen[bytes]) -> None:
-    processes: list[psutil.Process] = []
-    with suppress(psutil.NoSuchProcess):
-        processes = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(processes, timeout=10)
-    head.wait(BOUND_S)
 
 
 def _is_running(process: psutil.Process, wanted: str) -> bool:

@@ -17,9 +17,11 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from tests.waiting import wait_for
 
@@ -28,12 +30,15 @@ _START_TIMEOUT_S = 90
 
 @dataclass(frozen=True, slots=True)
 class RayCluster:
-    """`url` is the dashboard's; `variables` let a client in; `folder` holds all that Ray writes, logs included."""
+    """`url` is the dashboard's, if it has one; `address` is for drivers; `variables` let a client in; `folder` holds
+    all that Ray writes, logs included."""
 
     url: str
+    address: str
     token: str
     variables: dict[str, str]
     folder: Path
+    pid: int  # of the process that all others of the cluster descend from
 
     @property
     def port(self) -> int:
@@ -41,37 +46,41 @@ class RayCluster:
 
 
 @contextmanager
-def ray_cluster(num_cpus: int, variables: Mapping[str, str]) -> Iterator[RayCluster]:
-    """`variables` are set in all of its processes, as on nodes."""
+def ray_cluster(num_cpus: int, variables: Mapping[str, str], has_jobs_api: bool = True) -> Iterator[RayCluster]:
+    """`variables` are set in all of its processes, as on nodes. The Jobs API needs the dashboard, which takes long."""
     own = Path(tempfile.mkdtemp(prefix="qray-"))  # sockets below it must have short names
     folder, token = own / "r", secrets.token_hex()
     (own / "token").write_text(token)
     client = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(own / "token")}
-    port = _free_port()
+    port, dashboard_port = _free_port(), _free_port() if has_jobs_api else 0
     with (own / "start.log").open("wb") as log:
         process = subprocess.Popen(
-            _command(folder, port, num_cpus),
+            _command(folder, port, dashboard_port, num_cpus),
             env={**_without_ray(os.environ), **variables, **client, "PATH": _path()},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        _wait(process, port, own)
-        yield RayCluster(f"http://127.0.0.1:{port}", token, client, folder)
+        _wait(process, dashboard_port, own / "start.log")
+        url = f"http://127.0.0.1:{dashboard_port}" if has_jobs_api else ""
+        yield RayCluster(url, f"127.0.0.1:{port}", token, client, folder, process.pid)
     finally:
         _end(process)
         shutil.rmtree(own, ignore_errors=True)
 
 
-def _command(folder: Path, port: int, num_cpus: int) -> list[str]:
+def _command(folder: Path, port: int, dashboard_port: int, num_cpus: int) -> list[str]:
     options = {
         "--node-ip-address": "127.0.0.1",
-        "--port": "0",
+        "--port": str(port),
+        "--include-dashboard": "true" if dashboard_port else "false",
         "--dashboard-host": "127.0.0.1",
-        "--dashboard-port": str(port),
+        "--dashboard-port": str(dashboard_port),
         "--dashboard-agent-listen-port": "0",
         "--ray-client-server-port": str(_free_port()),
+        "--include-log-monitor": "false",
+        "--no-monitor": "",
         "--temp-dir": str(folder),
         "--num-cpus": str(num_cpus),
         "--object-store-memory": str(200 << 20),
@@ -91,28 +100,41 @@ def _path() -> str:
     return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, own: Path) -> None:
-    """Until the Jobs API asks for a token."""
-    log = own / "start.log"
+def _wait(process: subprocess.Popen[bytes], dashboard_port: int, log: Path) -> None:
+    """Until its node is there and, if it has one, the Jobs API asks for a token."""
 
     def answers() -> bool:
         assert process.poll() is None, f"ray start ended with {process.returncode}: {log.read_text()}"
+        if "Ray runtime started" not in log.read_text():
+            return False
+        if not dashboard_port:
+            return True
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/version", timeout=5).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{dashboard_port}/api/version", timeout=5).close()
         except OSError as exc:
             return isinstance(exc, urllib.error.HTTPError)
         return True
 
-    wait_for("the Jobs API of a new Ray cluster", answers, _START_TIMEOUT_S, saw=log.read_text)
+    wait_for("a new Ray cluster", answers, _START_TIMEOUT_S, saw=log.read_text)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """Whatever is left of the cluster is killed, if its head has died before, too: only what is of its session."""
     process.send_signal(signal.SIGTERM)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=30)
+    left = [other for other in psutil.process_iter() if _session(other.pid) == process.pid]
+    for other in left:
+        with suppress(psutil.NoSuchProcess):
+            other.kill()
+    psutil.wait_procs(left, timeout=30)
+    process.wait(timeout=30)
+
+
+def _session(pid: int) -> int:
+    with suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return 0
 
 
 def _free_port() -> int:

@@ -24,8 +24,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> KillRig:
 
 @pytest.fixture(scope="module")
 def on_ray(local: KillRig) -> Iterator[KillRig]:
-    with ray_cluster() as (variables, raylet):
-        yield replace(local, variables=variables, ray_pid=raylet)
+    with ray_cluster() as (variables, pid):
+        yield replace(local, variables=variables, ray_pid=pid)
 
 
 @pytest.fixture

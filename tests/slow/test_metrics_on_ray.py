@@ -39,10 +39,10 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        node = {"object_store_memory": 200 << 20, "temp_dir": folder}
-        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": free_port()}
+        node = {"object_store_memory": 200 << 20, "include_log_monitor": False, "temp_dir": folder}
+        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": free_port(), "no_monitor": True}
         cluster = Cluster(initialize_head=True, head_node_args={**node, **head})
-        cluster.add_node(num_cpus=3, **node)
+        cluster.add_node(num_cpus=1, **node)
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         yield cluster, Path(folder)
         ray.shutdown()
@@ -62,15 +62,16 @@ def shipped_configuration(folder: Path, ray_folder: Path) -> Path:
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("default")
 def test_a_run_on_ray_fills_the_dashboard(tmp_path: Path, cluster: tuple[Cluster, Path]) -> None:
-    write_samples(tmp_path / "in")
+    write_samples(tmp_path / "in", 4)
     inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
     asyncio.run(make_plan(Inputs(inputs.sources, (), str(tmp_path / "look")), scripted_settings(tmp_path)))
-    shard = next(planned_shards(open_folder(str(tmp_path / "look"), StorageSettings())))
+    # An engine dies of the last page: the runner that is lost has not told yet of what came right before.
+    *_, shard = planned_shards(open_folder(str(tmp_path / "look"), StorageSettings()))
     settings = scripted_settings(
         tmp_path,
         "ray.num_engines=2",
         'engine.modes=["tiny", "base@0.4"]',
-        pages={f"{shard.ranges[0].doc_id}:0": "crash_once"},
+        pages={f"{shard.ranges[-1].doc_id}:{shard.ranges[-1].stop - 1}": "crash_once"},
         loop_share=0.2,
         truncate_share=0.1,
         reject_share=0.1,
@@ -111,7 +112,7 @@ async def convert_and_lose_the_runner(inputs: Inputs, settings: Settings, journa
         assert not running.done(), running
         return sum(journal_counts(journal).values())
 
-    await wait_in_loop("engines to begin twenty pages", lambda: num_begun() >= 20, saw=num_begun)
+    await wait_in_loop("engines to begin eight pages", lambda: num_begun() >= 8, saw=num_begun)
     processes = psutil.Process().children(recursive=True)
     [runner] = [process for process in processes if process.name().startswith("ray::Runner")]
     runner.kill()

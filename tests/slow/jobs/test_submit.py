@@ -31,7 +31,7 @@ PASSWORD = "opened-by-this-alone"
 @pytest.fixture(scope="module")
 def cluster(moto_endpoint: Endpoint) -> Iterator[RayCluster]:
     on_nodes = {name: value for name, value in moto_endpoint.environment().items() if "KEY" not in name}
-    with ray_cluster(2, {**on_nodes, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}) as cluster:
+    with ray_cluster(1, {**on_nodes, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}) as cluster:
         yield cluster
 
 
@@ -47,7 +47,7 @@ def bucket(moto_bucket: TestBucket, cluster: RayCluster, monkeypatch: pytest.Mon
 
 
 def put_samples(bucket: TestBucket, folder: Path) -> dict[str, int]:
-    pages = write_samples(folder, 4)
+    pages = write_samples(folder, 3)
     for path in folder.iterdir():
         bucket.put(f"in/{path.name}", path.read_bytes())
     return pages
