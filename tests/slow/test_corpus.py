@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from jobs.status import EXIT_FAILED_PAGES
+from jobs.exit_codes import EXIT_FAILED_PAGES
 from pipeline.config import RenderSettings
 from tests.corpus import CORPUS, read_and_check
 from tests.runs import command, read_table, set_options
