@@ -19,10 +19,7 @@ from tests.rasterize.rasterizing import render
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 PASSWORD = "asdfzxcv"  # the public sample file's, given in its repository
 
-pytestmark = [
-    pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus of real documents at ../shared/corpus"),
-    pytest.mark.asyncio(loop_scope="module"),
-]
+pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus of real documents at ../shared/corpus")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
