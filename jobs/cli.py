@@ -1,31 +1,46 @@
-"""The command `quire`: gathers the jobs and turns errors into messages and exit codes."""
+"""The command `quire`: finds the jobs and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import sys
 
 import click
 
-from jobs.cluster_jobs import jobs_group
-from jobs.convert import convert_command
-from jobs.doctor import doctor_command
-from jobs.engines import engines_command
-from jobs.nightly import EXIT_TOO_MANY_GONE, nightly_command
-from jobs.plan import plan_command
+from jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_SUMS_DISAGREE, EXIT_TOO_MANY_GONE
 from jobs.printable import printable_lines
-from jobs.report import report_command
-from jobs.status import EXIT_SUMS_DISAGREE, status_command
-from jobs.submit import submit_command
 from pipeline.errors import AccountingError, QuireError, RunStopped, TooManyGone
 
-EXIT_ERROR = 1
-EXIT_STOPPED = 6
-EXIT_INTERRUPTED = 130
+_COMMANDS = {
+    "plan": "jobs.plan:plan_command",
+    "convert": "jobs.convert:convert_command",
+    "nightly": "jobs.nightly:nightly_command",
+    "status": "jobs.status:status_command",
+    "report": "jobs.report:report_command",
+    "submit": "jobs.submit:submit_command",
+    "jobs": "jobs.cluster_jobs:jobs_group",
+    "engines": "jobs.engines:engines_command",
+    "doctor": "jobs.doctor:doctor_command",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """Imports a command when it is asked for: no command waits for what only others need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="quire")
 @click.option("-v", "--verbose", count=True, help="Log shards (-v) or pages (-vv).")
 def quire(verbose: int) -> None:
@@ -33,20 +48,6 @@ def quire(verbose: int) -> None:
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("pipeline").setLevel(level)
-
-
-for command in (
-    plan_command,
-    convert_command,
-    nightly_command,
-    status_command,
-    report_command,
-    submit_command,
-    jobs_group,
-    engines_command,
-    doctor_command,
-):
-    quire.add_command(command)
 
 
 def main() -> None:

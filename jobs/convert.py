@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from jobs.estimate import describe_outcome
+from jobs.exit_codes import EXIT_FAILED_PAGES
 from jobs.options import (
     cost_options,
     flow_options,
@@ -25,7 +26,7 @@ from jobs.options import (
     sources_and_output,
 )
 from jobs.plan import Inputs, describe, make_plan, num_committed_pages, plan_totals
-from jobs.status import EXIT_FAILED_PAGES, describe_account
+from jobs.status import describe_account
 from pipeline.account import Account, take_account
 from pipeline.bottleneck import Verdict
 from pipeline.config import Settings

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from jobs.convert import convert
+from jobs.exit_codes import EXIT_FAILED_PAGES
 from jobs.night_report import NightReport
 from jobs.options import (
     cost_options,
@@ -24,7 +25,6 @@ from jobs.options import (
     sources_and_output,
 )
 from jobs.plan import Inputs
-from jobs.status import EXIT_FAILED_PAGES
 from pipeline.config import Settings
 from pipeline.errors import TooManyGone
 from pipeline.nights.changes import Known, gone_objects, known_objects, next_night, unknown_refs
@@ -32,8 +32,6 @@ from pipeline.nights.log import commit_night, latest_night, night_key
 from pipeline.nights.look_up import look_up
 from pipeline.records import DocumentRef, DocumentStatus
 from pipeline.storage import open_folder
-
-EXIT_TOO_MANY_GONE = 7
 
 
 @click.command("nightly", short_help="Take in what is new, changed or gone; say what changed.")

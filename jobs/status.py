@@ -7,14 +7,12 @@ from typing import Any
 
 import click
 
+from jobs.exit_codes import EXIT_FAILED_PAGES, EXIT_SUMS_DISAGREE, EXIT_UNFINISHED
 from jobs.options import settings_from, storage_options
 from jobs.printable import printable
 from pipeline.account import Account, take_account
 from pipeline.run_folder import read
 from pipeline.storage import open_folder
-
-EXIT_FAILED_PAGES = 3
-EXIT_SUMS_DISAGREE = 4
 
 
 @click.command("status", short_help="Show the progress, outcomes and failures of a run.")
@@ -76,5 +74,5 @@ def _exit_code(account: Account) -> int:
     if account.problems:
         return EXIT_SUMS_DISAGREE
     if not account.is_complete:
-        return 5
+        return EXIT_UNFINISHED
     return EXIT_FAILED_PAGES if account.pages["failed"] or account.unread else 0

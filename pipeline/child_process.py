@@ -3,7 +3,7 @@
 Everything that parses hostile bytes or runs native code at length runs in one of these: rendering, probing,
 CPU OCR. A hung native call holds the interpreter lock, so no signal handler and no timer inside the process
 can stop it; the parent watches the clock and kills. The child is told to die with its parent, so a killed
-driver leaves nothing behind.
+driver leaves nothing behind. What runs inside is `child_process_main.py`.
 
 Requests and replies are lines of JSON on a socket; pixels lie in an arena, shared memory that both sides map.
 Replies are JSON and not pickles because the child may have been taken over by the document it reads. The
@@ -17,24 +17,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import json
-import mmap
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from typing import IO, Any, Protocol
+from typing import IO
 
-import numpy as np
-
-from pipeline.records import Pixels
-
-Json = dict[str, Any]
+from pipeline.child_process_main import Json, map_arena
 
 _LINE_LIMIT = 64 << 20
 _START_TIMEOUT_S = 60.0
@@ -47,10 +40,6 @@ class ChildDied(Exception):
 
 class ChildTimedOut(Exception):
     """The child did not answer in time and was killed."""
-
-
-class Target(Protocol):
-    def handle(self, request: Json) -> Json: ...
 
 
 class ChildProcess:
@@ -75,7 +64,7 @@ class ChildProcess:
         self._environment = dict(environment or {})
         self._arena_fd = os.memfd_create("quire-arena")
         os.ftruncate(self._arena_fd, arena_bytes)
-        self.arena = _map_arena(self._arena_fd, arena_bytes)
+        self.arena = map_arena(self._arena_fd, arena_bytes)
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -95,7 +84,7 @@ class ChildProcess:
             self._last_words.close()
         ours, theirs = socket.socketpair()
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        command = [sys.executable, "-m", "pipeline.child_process"]
+        command = [sys.executable, "-m", "pipeline.child_process_main"]
         command += [str(theirs.fileno()), str(self._arena_fd), str(self.arena.size)]
         self._process = subprocess.Popen(
             command,
@@ -175,53 +164,3 @@ class ChildProcess:
             self._last_words.seek(max(0, size - 500))
             words = self._last_words.read().decode(errors="replace").strip()
         return f"{how}; last words: {words}" if words else how
-
-
-def _map_arena(fd: int, size: int) -> Pixels:
-    return np.frombuffer(mmap.mmap(fd, size), dtype=np.uint8)
-
-
-def _die_with_parent(parent_pid: int) -> None:
-    """Ask Linux for SIGKILL when the parent ends; elsewhere the closed socket ends an idle child."""
-    with contextlib.suppress(OSError, AttributeError):
-        import ctypes
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        os._exit(1)
-
-
-def _limit(memory_bytes: int | None) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))  # stderr and scratch files, no more
-    if memory_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-
-
-def _serve(connection: socket.socket, arena: Pixels) -> None:
-    stream = connection.makefile("rwb")
-    hello = json.loads(stream.readline())
-    _die_with_parent(hello["parent_pid"])
-    module_name, _, class_name = hello["target"].partition(":")
-    make: Any = getattr(importlib.import_module(module_name), class_name)
-    _limit(hello["memory_bytes"])
-    target: Target = make(hello["settings"], arena)
-    reply: Json = {"ready": True}
-    while True:
-        stream.write(json.dumps(reply).encode() + b"\n")
-        stream.flush()
-        line = stream.readline()
-        if not line:
-            return
-        reply = target.handle(json.loads(line))
-
-
-def _main() -> None:
-    connection_fd, arena_fd, arena_bytes = (int(argument) for argument in sys.argv[1:4])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _serve(socket.socket(fileno=connection_fd), _map_arena(arena_fd, arena_bytes))
-
-
-if __name__ == "__main__":
-    _main()

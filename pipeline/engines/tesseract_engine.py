@@ -98,6 +98,8 @@ class TesseractEngine:
         )
         self._running.add(process)
         try:
+            if self._is_closed:  # while the process was being started
+                raise EngineDead("the engine was closed")
             async with asyncio.timeout(self._page_timeout_s):
                 output, errors = await process.communicate(_as_pnm(pixels))
         except TimeoutError as exc:

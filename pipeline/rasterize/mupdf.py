@@ -16,9 +16,11 @@ from pipeline.rasterize import facts
 from pipeline.rasterize.views import RenderFailure, Rendering, WrongPassword, empty_pixels
 from pipeline.records import PageFacts, Pixels
 
-# PyMuPDF 2 loads a neural network for layout when it is imported: a second of CPU and 55 MB in every rendering
-# process, for what is never asked of it here. It does without where the module is marked as missing.
+# PyMuPDF 2 loads a neural network for layout and a writer of Markdown when it is imported: more than a second of CPU
+# and 55 MB in every rendering process, for what is never asked of it here. It does without a module that is marked as
+# missing.
 sys.modules.setdefault("pymupdf.layout", None)  # type: ignore[arg-type]
+sys.modules.setdefault("pymupdf4llm", None)  # type: ignore[arg-type]
 import pymupdf  # noqa: E402
 
 _NEEDS_UNICODE_MAP = ("Identity-H", "Identity-V", "")

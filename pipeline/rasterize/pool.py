@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut, Json
+from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut
+from pipeline.child_process_main import Json
 from pipeline.errors import QuireError
 from pipeline.records import Pixels
 

@@ -19,7 +19,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut, Json
+from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut
+from pipeline.child_process_main import Json
 from pipeline.config import RenderSettings
 from pipeline.errors import MissingDependency
 from pipeline.modes import Layout, layout

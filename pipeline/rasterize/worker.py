@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.child_process import Json
+from pipeline.child_process_main import Json
 from pipeline.rasterize.documents import failure_of, load_libraries, open_document
 from pipeline.rasterize.probe import probe
 from pipeline.rasterize.views import OpenDocument, RenderFailure, WrongPassword, hash_views, write_views

@@ -5,7 +5,8 @@
 
 `base.py` says what a folder does, `uris.py` how things are named, `local.py` and `s3.py` do it. Everything
 here blocks: async callers use `asyncio.to_thread`. Folders may be used by many threads and may be pickled;
-they must not be carried over a fork, as the S3 client's threads are not. Errors are `errors.StorageError`,
+they must not be carried over a fork, as the S3 client's threads are not. What only buckets need, boto3 above all, takes
+a third of a second to import, and is imported when the first bucket is opened. Errors are `errors.StorageError`,
 `NotFound` and `PermissionDenied`. Nothing here knows what the bytes mean.
 """
 
@@ -16,7 +17,6 @@ import os
 from pipeline.config import StorageSettings
 from pipeline.storage.base import Folder, ObjectInfo
 from pipeline.storage.local import LocalFolder
-from pipeline.storage.s3 import S3Folder
 from pipeline.storage.uris import is_s3_uri, local_path, split_uri
 
 __all__ = ["Folder", "ObjectInfo", "open_folder", "open_object"]
@@ -28,6 +28,8 @@ def open_folder(uri: str, settings: StorageSettings) -> Folder:
     No request is made; clients are made on first use and shared by the folders of a bucket.
     """
     if is_s3_uri(uri):
+        from pipeline.storage.s3 import S3Folder
+
         bucket, key = split_uri(uri)
         return S3Folder(bucket, key if key.endswith("/") or not key else f"{key}/", settings)
     return LocalFolder(local_path(uri))
@@ -36,6 +38,8 @@ def open_folder(uri: str, settings: StorageSettings) -> Folder:
 def open_object(uri: str, settings: StorageSettings) -> tuple[Folder, str]:
     """The folder to ask and the key to ask for, for one object by its full URI."""
     if is_s3_uri(uri):
+        from pipeline.storage.s3 import S3Folder
+
         bucket, key = split_uri(uri)
         return S3Folder(bucket, "", settings), key
     parent, name = os.path.split(local_path(uri))

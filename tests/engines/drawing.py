@@ -20,20 +20,20 @@ OTHER_PROSE = (
     "the merchants complained about the price. Nobody has seen a bill for the second repair, although it "
     "must have been a large one. "
 )
-LETTER_PT = (612, 792)
+SHEET_PT = (612, 396)  # half a letter, which engines read in half the time
 
 
 def two_columns() -> Pixels:
     page = _page()
     _write(page, (72, 40, 540, 80), "A History of the Harbour", size=22)
-    _write(page, (72, 100, 294, 700), PROSE * 5)
-    _write(page, (318, 100, 540, 700), OTHER_PROSE * 5)
+    _write(page, (72, 100, 294, 390), PROSE)
+    _write(page, (318, 100, 540, 390), OTHER_PROSE)
     return render(page)
 
 
 def one_column() -> Pixels:
     page = _page()
-    _write(page, (72, 72, 540, 700), PROSE * 4)
+    _write(page, (72, 72, 540, 390), PROSE)
     return render(page)
 
 
@@ -74,7 +74,7 @@ def render(page: pymupdf.Page) -> Pixels:
 
 
 def _page() -> pymupdf.Page:
-    return pymupdf.open().new_page(width=LETTER_PT[0], height=LETTER_PT[1])
+    return pymupdf.open().new_page(width=SHEET_PT[0], height=SHEET_PT[1])
 
 
 def _write(page: pymupdf.Page, box: tuple[float, ...], text: str, size: float = 11) -> None:

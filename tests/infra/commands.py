@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import click
+
 from jobs.cli import quire
 from jobs.options import settings_from_parameters
 from jobs.submit import submit_command
@@ -13,7 +15,9 @@ def check_quire(words: Sequence[str]) -> None:
     """Parses as `jobs/cli.py` would, down to the settings. Raises click's errors and `ConfigError`."""
     program, name, *arguments = words
     assert program == "quire"
-    context = quire.commands[name].make_context(name, list(arguments))
+    command = quire.get_command(click.Context(quire), name)
+    assert command is not None, f"there is no command {name}"
+    context = command.make_context(name, list(arguments))
     if name == submit_command.name:
         check_quire(["quire", context.params["command"], *context.params["arguments"]])
     elif "overrides" in context.params:

@@ -1,4 +1,4 @@
-"""A sandbox with small limits, closed when the test ends."""
+"""Sandboxes with small limits: one that the tests of a module share, and others that are closed when the test ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from PIL import Image
 
 from pipeline.config import RenderSettings
@@ -15,20 +16,28 @@ from pipeline.rasterize.sandbox import Sandbox
 FAULTY = "tests.rasterize.faults:FaultyWorker"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All coroutines of a module here run in one event loop, since a sandbox belongs to one."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+
+
 @pytest.fixture(autouse=True)
 def own_pixel_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code that a rendering process runs sets Pillow's limit for the whole process; here that is the test run's."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandbox() -> AsyncIterator[Sandbox]:
+    """One for all tests that harm no process: starting one takes half a second."""
     made = Sandbox(RenderSettings(page_timeout_s=30.0), num_workers=1)
     yield made
     await made.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def faulty() -> AsyncIterator[Sandbox]:
     """A sandbox whose worker fails on command. Pages may take 4 s, which only hung ones reach."""
     made = Sandbox(RenderSettings(page_timeout_s=4.0, probe_timeout_s=4.0), num_workers=1, target=FAULTY)
@@ -36,7 +45,7 @@ async def faulty() -> AsyncIterator[Sandbox]:
     await made.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def make_sandbox() -> AsyncIterator[Callable[..., Sandbox]]:
     """Makes sandboxes of one worker, or as the test says, and closes them all."""
     made: list[Sandbox] = []

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.child_process import Json
+from pipeline.child_process_main import Json
 from pipeline.rasterize.worker import RenderWorker
 from pipeline.records import Pixels
 

@@ -17,18 +17,16 @@ from pipeline.records import DocumentStatus
 from tests.rasterize.rasterizing import render
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
+PATIENCE_S = 200.0  # for a machine that is busy with much else; what hangs takes longer
 PASSWORD = "asdfzxcv"  # the public sample file's, given in its repository
 
-pytestmark = [
-    pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus of real documents at ../shared/corpus"),
-    pytest.mark.asyncio(loop_scope="module"),
-]
+pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus of real documents at ../shared/corpus")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandbox() -> AsyncIterator[Sandbox]:
     """One sandbox for all of them: that is how they come in a run, one nasty document after another."""
-    made = Sandbox(RenderSettings(), num_workers=1)
+    made = Sandbox(RenderSettings(page_timeout_s=PATIENCE_S, probe_timeout_s=PATIENCE_S), num_workers=1)
     yield made
     await made.close()
 
@@ -60,14 +58,13 @@ NASTY = [
 
 
 @pytest.mark.parametrize(("name", "status", "num_pages", "renderer", "blank"), NASTY, ids=lambda value: str(value))
-@pytest.mark.parametrize("mode", ["gundam", "page150"])
 async def test_nasty_documents(
-    sandbox: Sandbox, name: str, status: str, num_pages: int, renderer: str, blank: list[int], mode: str
+    sandbox: Sandbox, name: str, status: str, num_pages: int, renderer: str, blank: list[int]
 ) -> None:
     path = CORPUS / name
     found = await sandbox.probe(path)
     assert (found.status, found.num_pages) == (status, num_pages), found.detail
-    pages = await render(sandbox, path, range(min(4, num_pages)), mode)
+    pages = await render(sandbox, path, range(min(4, num_pages)), "gundam")
     assert [page.failure for page in pages] == [None] * len(pages)
     assert {page.renderer for page in pages} <= {renderer}
     assert [page.page_index for page in pages if page.facts and page.facts.ink_share == 0.0] == blank
@@ -85,7 +82,7 @@ async def test_every_other_document_renders(sandbox: Sandbox) -> None:
             assert path.suffix == ".heic" and "pillow-heif" in found.detail
             continue
         assert found.status is DocumentStatus.OK, (path.name, found)
-        pages = await render(sandbox, path, (0, found.num_pages - 1), "gundam")
+        pages = await render(sandbox, path, (0, found.num_pages - 1), "page150")
         assert all(page.failure is None for page in pages), path.name
 
 

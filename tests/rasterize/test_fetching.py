@@ -1,12 +1,11 @@
 """Fetch, then render: what is the document's fault becomes a row, what is not is raised."""
 
 import hashlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import RenderSettings, StorageSettings
+from pipeline.config import StorageSettings
 from pipeline.errors import ConfigError, StorageError
 from pipeline.fetch import SourceCache
 from pipeline.rasterize.fetching import FetchingRasterizer
@@ -21,13 +20,6 @@ PDF = documents.pdf([f"page {index}" for index in range(4)])
 def page_range(uri: str, data: bytes = PDF) -> PageRange:
     doc_id = hashlib.sha256(data).hexdigest()
     return PageRange(uri, "etag", len(data), doc_id, "application/pdf", 4, 0, 4)
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(RenderSettings(), num_workers=1)
-    yield sandbox
-    await sandbox.close()
 
 
 async def render(cache: SourceCache, sandbox: Sandbox, source: PageRange) -> list[RasterizedPage[PageImage]]:

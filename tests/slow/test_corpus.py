@@ -1,4 +1,4 @@
-"""The real documents beside the checkout, nasty ones included: every page has one row, nothing takes too long.
+"""The real documents beside the checkout, nasty ones included: every page has one row and is read.
 
 Rendered for real, recognised by the scripted engine. `quire convert ../shared/corpus --output out/corpus` reads
 all of it with the CPU engine; the tests read a few pages with it, and `make soak` a sample of `READ_WHOLE`.
@@ -8,16 +8,17 @@ import contextlib
 import json
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from jobs.status import EXIT_FAILED_PAGES
-from pipeline.config import RenderSettings
+from jobs.exit_codes import EXIT_FAILED_PAGES
 from tests.corpus import CORPUS, read_and_check
-from tests.runs import command, read_table, set_options
+from tests.runs import command, documents_by_name, read_table, set_options
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -32,52 +33,63 @@ STATUS = {  # of those that are not simply ok
     "pdfjs__scan-bad.pdf": {"truncated"},
 }
 MAX_RSS_BYTES = 1536 << 20
+LONG = "unstructured__pdf2image-memory-error-test-400p.pdf"  # three quarters of the corpus's pages
 
 READ_IN_CI = (  # one page each
     "pypdf__crazyones.pdf",  # its text is known
-    "ocrmypdf__rotated_skew.pdf",
-    "unstructured__double-column-A.jpg",
-    "unstructured__table-multi-row-column-cells.pdf",
+    "ocrmypdf__rotated_skew.pdf",  # a scan, full of text
     "rapidocr__img_exif_orientation.jpg",  # a photograph
     "rapidocr__arabic.png",  # a script that the engine does not know
 )
 
 
-def files_of(corpus: Path) -> list[str]:
-    return [json.loads(line)["file"] for line in (corpus / "manifest.jsonl").read_text().splitlines()]
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Rows by document and by page, and the peak memory of every process that the run started."""
+
+    documents: dict[str, dict[str, Any]]
+    pages: list[dict[str, Any]]
+    peak_bytes: dict[int, int]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """One run over the corpus, with the peak memory of every process that it started."""
-    tmp_path = tmp_path_factory.mktemp("corpus")
-    manifest = tmp_path / "manifest.txt"
-    manifest.write_text("\n".join(str(CORPUS / name) for name in files_of(CORPUS)))
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One run over the corpus but for its longest document."""
+    return convert_corpus(short_names(), tmp_path_factory.mktemp("corpus"), EXIT_FAILED_PAGES)
+
+
+def entries() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (CORPUS / "manifest.jsonl").read_text().splitlines()]
+
+
+def short_names() -> list[str]:
+    return [entry["file"] for entry in entries() if entry["file"] != LONG]
+
+
+def convert_corpus(names: Sequence[str], directory: Path, exit_code: int) -> Run:
+    """Convert these with the scripted engine. No page takes longer than the limit, which a busy machine does not
+    reach: it would have failed."""
+    manifest = directory / "manifest.txt"
+    manifest.write_text("\n".join(str(CORPUS / name) for name in names))
     options = (
         "engine.name=scripted",
         "scripted.window=8",
         "plan.pages_per_shard=64",
         "plan.documents_per_part=100",
+        "render.page_timeout_s=200",
+        "render.probe_timeout_s=200",
+        f"flow.cache_dir={directory / 'cache'}",
     )
-    options += (f"flow.cache_dir={tmp_path / 'cache'}",)
-    arguments = ["convert", "--manifest", str(manifest), "--output", str(tmp_path / "out"), *set_options(options)]
+    arguments = ["convert", "--manifest", str(manifest), "--output", str(directory / "out"), *set_options(options)]
     peaks: dict[int, int] = {}
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command(*arguments), stderr=log) as started:
+    with (directory / "log").open("wb") as log, subprocess.Popen(command(*arguments), stderr=log) as started:
         process = psutil.Process(started.pid)
         while _runs_on(started):
             for each in [process, *process.children(recursive=True)]:
                 with contextlib.suppress(psutil.Error):
                     peaks[each.pid] = max(peaks.get(each.pid, 0), each.memory_info().rss)
-    assert started.returncode == EXIT_FAILED_PAGES, (tmp_path / "log").read_text()
-    return {
-        "peaks": peaks,
-        "documents": {
-            Path(r["source_uri"]).name: r for r in read_table(tmp_path / "out", "documents").to_pylist()
-        },
-        "pages": read_table(tmp_path / "out", "pages").to_pylist(),
-        "timings": read_table(tmp_path / "out", "timings").to_pylist(),
-        "page_timeout_s": RenderSettings().page_timeout_s,
-    }
+    assert started.returncode == exit_code, (directory / "log").read_text()
+    return Run(documents_by_name(directory / "out"), read_table(directory / "out", "pages").to_pylist(), peaks)
 
 
 def _runs_on(started: subprocess.Popen[bytes]) -> bool:
@@ -89,40 +101,38 @@ def _runs_on(started: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def test_every_document_ends_as_it_deserves(run: dict[str, Any]) -> None:
-    assert set(run["documents"]) == set(files_of(CORPUS))
-    for name, row in run["documents"].items():
+def test_every_document_ends_as_it_deserves(run: Run) -> None:
+    assert set(run.documents) == set(short_names())
+    for name, row in run.documents.items():
         assert row["status"] in STATUS.get(name, {"ok", "duplicate"}), (name, row["status"], row["detail"])
 
 
-def test_every_page_has_exactly_one_row(run: dict[str, Any]) -> None:
-    rows = Counter((Path(page["source_uri"]).name, page["page_index"]) for page in run["pages"])
-    expected = Counter((n, i) for n, row in run["documents"].items() for i in range(row["num_pages"]))
-    duplicates = {name for name, row in run["documents"].items() if row["status"] == "duplicate"}
+def test_every_page_has_exactly_one_row(run: Run) -> None:
+    rows = Counter((Path(page["source_uri"]).name, page["page_index"]) for page in run.pages)
+    expected = Counter((name, i) for name, row in run.documents.items() for i in range(row["num_pages"]))
+    duplicates = {name for name, row in run.documents.items() if row["status"] == "duplicate"}
     assert rows == Counter({key: number for key, number in expected.items() if key[0] not in duplicates})
-    stated = {}
-    for line in (CORPUS / "manifest.jsonl").read_text().splitlines():
-        entry = json.loads(line)
-        if entry["pages"] and entry["file"] not in ("pdfjs__issue9418.pdf",):
-            stated[entry["file"]] = entry["pages"]
-    for name, pages in stated.items():
-        if run["documents"][name]["status"] != "encrypted":
-            assert run["documents"][name]["num_pages"] == pages, name
+    stated = {entry["file"]: entry["pages"] for entry in entries() if entry["pages"]}
+    for name in stated.keys() - {"pdfjs__issue9418.pdf", LONG}:
+        if run.documents[name]["status"] != "encrypted":
+            assert run.documents[name]["num_pages"] == stated[name], name
 
 
-def test_nearly_all_pages_are_read_and_failures_say_why(run: dict[str, Any]) -> None:
-    failed = [page for page in run["pages"] if page["outcome"] == "failed"]
-    assert len(failed) <= 5, [(page["source_uri"], page["failure"]) for page in failed]
-    assert all(page["failure"]["message"] for page in failed)
+def test_every_page_is_read(run: Run) -> None:
+    failed = [page for page in run.pages if page["outcome"] == "failed"]
+    assert not failed, [(page["source_uri"], page["failure"]) for page in failed]
 
 
-def test_nothing_takes_longer_than_its_limit(run: dict[str, Any]) -> None:
-    # A page may be tried by both renderers, each up to its limit.
-    assert max(row["render_s"] for row in run["timings"]) <= 2 * run["page_timeout_s"] + 1
+def test_no_process_needs_more_than_one_and_a_half_gigabytes(run: Run) -> None:
+    assert max(run.peak_bytes.values()) < MAX_RSS_BYTES
 
 
-def test_no_process_needs_more_than_one_and_a_half_gigabytes(run: dict[str, Any]) -> None:
-    assert max(run["peaks"].values()) < MAX_RSS_BYTES
+@pytest.mark.soak
+def test_four_hundred_pages_need_no_more_memory(tmp_path: Path) -> None:
+    run = convert_corpus([LONG], tmp_path, 0)
+    assert [page["page_index"] for page in run.pages] == list(range(400))
+    assert not [page["failure"] for page in run.pages if page["failure"]]
+    assert max(run.peak_bytes.values()) < MAX_RSS_BYTES
 
 
 def test_the_cpu_engine_reads_pages_of_each_kind(tmp_path: Path) -> None:
