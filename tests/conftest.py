@@ -34,7 +34,7 @@ from tests.rigs.radosgw import RadosGateway, missing_programs, radosgw
 os.environ["RAY_AUTH_MODE"] = "disabled"
 # What is left in this process of a cluster that is gone would end the process after a minute: Ray's C++ exits when its
 # control store does not answer.
-os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = str(24 * 3600)
+os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = str(24 * 3600)  # noqa: SIM112 - Ray's own spelling
 # Before anything imports torch: threads that wait for each other burn the cores that several tests share.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

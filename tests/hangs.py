@@ -34,7 +34,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     def show() -> None:
         try:
             told = what_it_waits_for(item.nodeid, item.config.rootpath)
-        except Exception as exc:  # objects may change while they are looked at, and the test is not to blame for that
+        except Exception as exc:  # objects change while they are looked at; the test is not to blame
             told = f"\n{item.nodeid}: what it waits for cannot be told: {exc!r}\n"
         os.write(item.config.stash[_STDERR], told.encode(errors="backslashreplace"))
 

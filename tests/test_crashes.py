@@ -14,7 +14,9 @@ _ROOT = Path(__file__).resolve().parents[1]
     ("end", "told"),
     [("os.abort()", ("Aborted", "test_it.py", "in test_end")), ("os._exit(1)", ("No fatal signal came",))],
 )
-def test_a_process_that_crashes_is_reported_with_its_place(tmp_path: Path, end: str, told: tuple[str, ...]) -> None:
+def test_a_process_that_crashes_is_reported_with_its_place(
+    tmp_path: Path, end: str, told: tuple[str, ...]
+) -> None:
     (tmp_path / "conftest.py").write_text("pytest_plugins = ['tests.crashes']\n")
     (tmp_path / "test_it.py").write_text(f"import os\n\n\ndef test_end():\n    {end}\n")
     command = [sys.executable, "-m", "pytest", "-q", "-n", "1", "--rootdir", str(tmp_path), "."]

@@ -22,8 +22,8 @@ from pipeline.records import Attempt, Failure, ImageInfo, Outcome, PageResult, R
 from pipeline.storage import open_folder
 from tests.conftest import TestBucket
 from tests.documents import pdf
+from tests.rigs.endpoint import free_port
 from tests.rigs.fault_proxy import FaultRates, fault_proxy
-from tests.rigs.prometheus import free_port
 from tests.runs import Collector, scripted_settings
 
 _IMAGE = ImageInfo("base", 1024, 1024, 273, 144.0, "sha", 3 << 20)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.endpoint import free_port
 from tests.waiting import wait_for
 
 PROGRAMS = ("prometheus", "promtool")
@@ -49,13 +49,6 @@ class Prometheus:
             "result"
         ]
         return found
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def require_prometheus() -> None:

@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.rigs.endpoint import free_port
 from tests.waiting import wait_for
 
 _START_TIMEOUT_S = 90
@@ -52,7 +52,7 @@ def ray_cluster(num_cpus: int, variables: Mapping[str, str], has_jobs_api: bool 
     folder, token = own / "r", secrets.token_hex()
     (own / "token").write_text(token)
     client = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(own / "token")}
-    port, dashboard_port = _free_port(), _free_port() if has_jobs_api else 0
+    port, dashboard_port = free_port(), free_port() if has_jobs_api else 0
     with (own / "start.log").open("wb") as log:
         process = subprocess.Popen(
             _command(folder, port, dashboard_port, num_cpus),
@@ -70,15 +70,26 @@ def ray_cluster(num_cpus: int, variables: Mapping[str, str], has_jobs_api: bool 
         shutil.rmtree(own, ignore_errors=True)
 
 
+def agent_ports() -> dict[str, int]:
+    """For `Cluster.add_node`. Agents that choose their ports have to tell them within 15 s, or their node aborts, and a
+    busy machine takes longer to start them."""
+    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    return {name: free_port() for name in names}
+
+
 def _command(folder: Path, port: int, dashboard_port: int, num_cpus: int) -> list[str]:
+    ports = agent_ports()
     options = {
         "--node-ip-address": "127.0.0.1",
         "--port": str(port),
         "--include-dashboard": "true" if dashboard_port else "false",
         "--dashboard-host": "127.0.0.1",
         "--dashboard-port": str(dashboard_port),
-        "--dashboard-agent-listen-port": "0",
-        "--ray-client-server-port": str(_free_port()),
+        "--dashboard-agent-listen-port": str(ports["dashboard_agent_listen_port"]),
+        "--dashboard-agent-grpc-port": str(ports["metrics_agent_port"]),
+        "--metrics-export-port": str(ports["metrics_export_port"]),
+        "--runtime-env-agent-port": str(ports["runtime_env_agent_port"]),
+        "--ray-client-server-port": str(free_port()),
         "--include-log-monitor": "false",
         "--no-monitor": "",
         "--temp-dir": str(folder),
@@ -135,9 +146,3 @@ def _session(pid: int) -> int:
     with suppress(ProcessLookupError):
         return os.getsid(pid)
     return 0
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

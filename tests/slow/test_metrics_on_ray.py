@@ -23,7 +23,9 @@ from pipeline.config import Settings, StorageSettings
 from pipeline.engines.scripted_engine import journal_counts
 from pipeline.plan_log import planned_shards
 from pipeline.storage import open_folder
-from tests.rigs.prometheus import Prometheus, free_port, prometheus, require_prometheus
+from tests.rigs.endpoint import free_port
+from tests.rigs.prometheus import Prometheus, prometheus, require_prometheus
+from tests.rigs.ray_cluster import agent_ports
 from tests.runs import read_table, scripted_settings, write_samples
 from tests.waiting import wait_for, wait_in_loop
 
@@ -41,8 +43,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
         node = {"object_store_memory": 200 << 20, "include_log_monitor": False, "temp_dir": folder}
         head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": free_port(), "no_monitor": True}
-        cluster = Cluster(initialize_head=True, head_node_args={**node, **head})
-        cluster.add_node(num_cpus=1, **node)
+        cluster = Cluster(initialize_head=True, head_node_args={**node, **head, **agent_ports()})
+        cluster.add_node(num_cpus=1, **node, **agent_ports())
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         yield cluster, Path(folder)
         ray.shutdown()

@@ -30,6 +30,7 @@ from pipeline.records import PageImage, PageRange, Recognition, Request, Shard
 from pipeline.storage import open_folder
 from pipeline.usage import used_hours
 from tests import documents
+from tests.rigs.ray_cluster import agent_ports
 from tests.runs import peak_in_flight, read_table, results, scripted_settings, write_samples
 from tests.waiting import wait_in_loop
 
@@ -69,7 +70,7 @@ HEAD = {**NODE, "include_dashboard": False, "no_monitor": True}
 def head_node(num_cpus: int) -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as variables:
         variables.setenv("RAY_worker_niceness", "0")  # other tests run beside this one
-        cluster = Cluster(initialize_head=True, head_node_args={**HEAD, "num_cpus": num_cpus})
+        cluster = Cluster(initialize_head=True, head_node_args={**HEAD, **agent_ports(), "num_cpus": num_cpus})
         try:
             yield cluster
         finally:
@@ -200,9 +201,8 @@ def test_a_cluster_may_grow_into_its_work_and_a_lost_node_costs_only_what_was_on
 
     async def change_nodes() -> None:
         await wait_in_loop("both engines to ask Ray for a place", are_asking, saw=engine_states)
-        _, lost = [
-            growing.add_node(num_cpus=1, **NODE) for _ in range(2)
-        ]  # in no thread: it installs signal handlers
+        # In no thread: it installs signal handlers.
+        _, lost = [growing.add_node(num_cpus=1, **NODE, **agent_ports()) for _ in range(2)]
         await wait_in_loop("engines to begin six pages", lambda: num_begun() >= 6, saw=num_begun)
         await asyncio.to_thread(growing.remove_node, lost, allow_graceful=False)
 
