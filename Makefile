@@ -68,7 +68,7 @@ demo: setup  ## draw some documents, convert them, and say where the results are
 	@echo "  demo/output/pages     Parquet, one row a page; demo/output/documents: one row a document"
 	@echo "  $(BIN)/quire status demo/output   the summary"
 
-test: slow-test-programs $(VLLM_INSTALLED) check  ## run the checks and every test: what CI runs
+test: slow-test-programs $(VLLM_INSTALLED) check  ## run the checks and all tests but those of `make soak`: what CI runs
 	$(PYTEST)
 
 fast: setup  ## the quick tests alone; minutes
