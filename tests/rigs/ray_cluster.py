@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -70,15 +71,24 @@ def ray_cluster(num_cpus: int, variables: Mapping[str, str], has_jobs_api: bool 
         shutil.rmtree(own, ignore_errors=True)
 
 
-def agent_ports() -> dict[str, int]:
-    """For `Cluster.add_node`. Agents that choose their ports have to tell them within 15 s, or their node aborts, and a
-    busy machine takes longer to start them."""
+def node_options() -> dict[str, Any]:
+    """For `Cluster.add_node`: without what costs CPU and does nothing for a run, and with ports for the agents. Those
+    that choose theirs have to tell them within 15 s, or their node aborts, and a busy machine takes longer."""
+    return {"object_store_memory": 200 << 20, "include_log_monitor": False, **_agent_ports()}
+
+
+def head_options() -> dict[str, Any]:
+    """For `Cluster(head_node_args=…)`."""
+    return {**node_options(), "include_dashboard": False, "no_monitor": True}
+
+
+def _agent_ports() -> dict[str, int]:
     names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
     return {name: free_port() for name in names}
 
 
 def _command(folder: Path, port: int, dashboard_port: int, num_cpus: int) -> list[str]:
-    ports = agent_ports()
+    ports = _agent_ports()
     options = {
         "--node-ip-address": "127.0.0.1",
         "--port": str(port),

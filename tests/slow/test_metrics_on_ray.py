@@ -25,7 +25,7 @@ from pipeline.plan_log import planned_shards
 from pipeline.storage import open_folder
 from tests.rigs.endpoint import free_port
 from tests.rigs.prometheus import Prometheus, prometheus, require_prometheus
-from tests.rigs.ray_cluster import agent_ports
+from tests.rigs.ray_cluster import head_options, node_options
 from tests.runs import read_table, scripted_settings, write_samples
 from tests.waiting import wait_for, wait_in_loop
 
@@ -41,10 +41,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        node = {"object_store_memory": 200 << 20, "include_log_monitor": False, "temp_dir": folder}
-        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": free_port(), "no_monitor": True}
-        cluster = Cluster(initialize_head=True, head_node_args={**node, **head, **agent_ports()})
-        cluster.add_node(num_cpus=1, **node, **agent_ports())
+        head = {**head_options(), "num_cpus": 0, "include_dashboard": True, "dashboard_port": free_port()}
+        cluster = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": folder})
+        cluster.add_node(num_cpus=1, temp_dir=folder, **node_options())
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         yield cluster, Path(folder)
         ray.shutdown()

@@ -15,7 +15,7 @@ from jobs.convert import convert
 from jobs.plan import Inputs
 from pipeline.config import StorageSettings
 from pipeline.storage import open_folder
-from tests.rigs.ray_cluster import agent_ports
+from tests.rigs.ray_cluster import head_options
 from tests.rigs.small_model import vllm_environment
 from tests.rigs.vllm_engines import vllm_settings
 from tests.runs import all_pages, page_keys, read_table, write_samples
@@ -28,9 +28,7 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setenv("RAY_worker_niceness", "0")
     with vllm_environment():
-        cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 200 << 20, **agent_ports()}
-        )
+        cluster = Cluster(initialize_head=True, head_node_args={**head_options(), "num_cpus": 1})
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         yield cluster
         ray.shutdown()
