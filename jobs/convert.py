@@ -25,7 +25,7 @@ from jobs.options import (
     settings_options,
     sources_and_output,
 )
-from jobs.plan import Inputs, describe, make_plan, num_committed_pages, plan_totals
+from jobs.plan import Inputs, describe, num_committed_pages, plan_totals, plan_with
 from jobs.status import describe_account
 from pipeline.account import Account, take_account
 from pipeline.bottleneck import Verdict
@@ -34,10 +34,11 @@ from pipeline.engines.choose import pinned, require
 from pipeline.errors import AccountingError, MissingDependency, RunStopped
 from pipeline.finish import finish
 from pipeline.gate import Gate
-from pipeline.local_flow import convert_locally
+from pipeline.local_flow import convert_with
 from pipeline.metrics_port import metrics_port
 from pipeline.prices import num_devices
 from pipeline.progress import Progress
+from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import PageResult, Shard
 from pipeline.run_folder import provenance
 from pipeline.storage import Folder, open_folder
@@ -89,7 +90,14 @@ async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
     cancel_on_sigterm()
     require(settings)
     settings = await asyncio.to_thread(pinned, _with_latents_folder(settings, inputs.output))
-    totals = await make_plan(inputs, settings)
+    async with Sandbox(settings.render, inputs.passwords) as sandbox:
+        return await _convert(inputs, settings, use_ray, sandbox)
+
+
+async def _convert(inputs: Inputs, settings: Settings, use_ray: bool, sandbox: Sandbox) -> Account:
+    totals = await plan_with(sandbox, inputs, settings)
+    if use_ray:  # pages are rasterized elsewhere
+        await sandbox.close()
     click.echo(describe(totals, settings), err=True)
     folder = open_folder(inputs.output, settings.storage)
     writer = ShardWriter(folder, provenance(settings), settings.text.write_markdown_files)
@@ -111,7 +119,7 @@ async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
                 if use_ray:
                     verdict = await _convert_on_ray(gate, inputs, settings, show)
                 else:
-                    verdict = await _convert_here(gate, inputs, settings, writer, show)
+                    verdict = await _convert_here(gate, inputs, settings, sandbox, writer, show)
         if verdict is not None:
             click.echo(str(verdict), err=True)
         if gate.reason:
@@ -138,7 +146,12 @@ def _stop(folder: Folder, reason: str, parts: Sequence[str]) -> None:
 
 
 async def _convert_here(
-    gate: Gate, inputs: Inputs, settings: Settings, writer: ShardWriter, show: Callable[[Counter[str]], None]
+    gate: Gate,
+    inputs: Inputs,
+    settings: Settings,
+    sandbox: Sandbox,
+    writer: ShardWriter,
+    show: Callable[[Counter[str]], None],
 ) -> Verdict | None:
     counts: Counter[str] = Counter()
 
@@ -150,7 +163,7 @@ async def _convert_here(
     if shards is None:
         return None
     with metrics_port(settings.metrics, open_folder(inputs.output, settings.storage).uri) as report:
-        return await convert_locally(shards, settings, writer.write, observe, inputs.passwords, report)
+        return await convert_with(sandbox, shards, settings, writer.write, observe, report)
 
 
 async def _convert_on_ray(

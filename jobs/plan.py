@@ -131,11 +131,16 @@ def plan_command(
 
 async def make_plan(inputs: Inputs, settings: Settings) -> PlanTotals:
     """Bring the plan in the output folder up to date; returns the totals of all of it."""
+    async with Sandbox(settings.render, inputs.passwords) as sandbox:
+        return await plan_with(sandbox, inputs, settings)
+
+
+async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> PlanTotals:
+    """`make_plan` with processes that go on to convert."""
     inputs.insist()
     check_modes([request.mode for request in ladder(settings)])
     folder = open_folder(inputs.output, settings.storage)
     await asyncio.to_thread(claim, folder, settings)
-    sandbox = Sandbox(settings.render, inputs.passwords)
     cache = open_cache(settings.flow, settings.storage)
     prober = Prober(cache, sandbox, settings.plan.max_document_mb << 20, settings.plan.max_document_pages)
     counts: Counter[str] = Counter()
@@ -147,14 +152,11 @@ async def make_plan(inputs: Inputs, settings: Settings) -> PlanTotals:
             progress.show(counts)
             return document
 
-        try:
-            refs, retry = inputs.refs(settings), [DocumentStatus.UNREADABLE]
-            if inputs.passwords:
-                retry.append(DocumentStatus.ENCRYPTED)
-            async for _ in plan(folder, refs, probe, settings.plan, fingerprint(settings), retry, inputs.lost):
-                pass
-        finally:
-            await sandbox.close()
+        refs, retry = inputs.refs(settings), [DocumentStatus.UNREADABLE]
+        if inputs.passwords:
+            retry.append(DocumentStatus.ENCRYPTED)
+        async for _ in plan(folder, refs, probe, settings.plan, fingerprint(settings), retry, inputs.lost):
+            pass
     return await asyncio.to_thread(plan_totals, folder)
 
 

@@ -8,6 +8,7 @@ Does not know where pages come from or where documents go.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ PAGE_SEPARATOR = "\n\n"
 
 _FEWEST_LETTERS = 40
 """A page with fewer letters has no say in its document's languages: too little to tell them apart."""
+
+_classifying = threading.Lock()
+"""Of several threads that are the first at the same time each would load the model: half a second of CPU or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,8 @@ def _languages(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:
     for text in texts:
         num_letters = sum(map(str.isalpha, text))
         if num_letters >= _FEWEST_LETTERS:
-            language, _ = py3langid.classify(text)
+            with _classifying:
+                language, _ = py3langid.classify(text)
             letters[language] += num_letters
     total = letters.total()
     return tuple((language, number / total) for language, number in letters.most_common())

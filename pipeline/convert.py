@@ -85,12 +85,17 @@ class ShardQueue:
 
     def __init__(self, shards: Iterable[Shard]) -> None:
         self._shards = iter(shards)
+        self._is_empty = False
         self._lock = asyncio.Lock()
 
     async def take(self) -> Shard | None:
         """The next shard, or None when there are no more. Reads in a thread: a part of the plan may be fetched."""
         async with self._lock:
-            return await asyncio.to_thread(next, self._shards, None)
+            if self._is_empty:  # hundreds of takers may ask
+                return None
+            shard = await asyncio.to_thread(next, self._shards, None)
+            self._is_empty = shard is None
+            return shard
 
 
 async def convert_shards(shards: Iterable[Shard], converter: Converter[ImageT], max_open: int) -> None:

@@ -37,8 +37,22 @@ async def convert_locally(
     report: Report = report_nothing,
 ) -> Verdict | None:
     """Convert and commit all shards, and say what bounded it. Raises what stops the run; what is committed stays."""
+    async with Sandbox(settings.render, tuple(passwords)) as sandbox:
+        return await convert_with(sandbox, shards, settings, write, observe, report)
+
+
+async def convert_with(
+    sandbox: Sandbox,
+    shards: Iterable[Shard],
+    settings: Settings,
+    write: Writer,
+    observe: PageObserver,
+    report: Report = report_nothing,
+) -> Verdict | None:
+    """`convert_locally` with processes that are there already."""
     counts: Tally = Counter()
-    async with _rasterizer(settings, passwords) as rasterizer, _engines(settings) as engine:
+    rasterizer = FetchingRasterizer(open_cache(settings.flow, settings.storage), sandbox)
+    async with _engines(settings) as engine:
         meter = FlowMeter(rasterizer, engine, report)
         num_renderers = settings.render.num_workers or num_cores()
         run_meter = RunMeter(machinery(settings, 1, num_cores(), num_renderers), report)
@@ -110,17 +124,6 @@ def open_cache(flow: FlowSettings, storage: StorageSettings) -> SourceCache:
             f"{directory} is a link, or belongs to another user: set flow.cache_dir to a folder of your own"
         )
     return SourceCache(directory, flow.cache_mb << 20, storage)
-
-
-@asynccontextmanager
-async def _rasterizer(settings: Settings, passwords: Sequence[str]) -> AsyncIterator[FetchingRasterizer]:
-    rasterizer = FetchingRasterizer(
-        open_cache(settings.flow, settings.storage), Sandbox(settings.render, tuple(passwords))
-    )
-    try:
-        yield rasterizer
-    finally:
-        await rasterizer.close()
 
 
 @asynccontextmanager

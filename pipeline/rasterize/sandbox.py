@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut
 from pipeline.child_process_main import Json
@@ -66,7 +67,8 @@ class _Tried:
 
 
 class Sandbox:
-    """Probes and renders in killable processes, at most `num_workers` at once; they start when needed.
+    """Probes and renders in killable processes, at most `num_workers` at once; they start when needed, and end with
+    `close`, or with the block that it is used in by `async with`.
 
     Use from one event loop. Memory is one page per call that is being consumed, and one arena per process.
     """
@@ -139,6 +141,12 @@ class Sandbox:
 
     async def close(self) -> None:
         await self._pool.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def _rasterize_page(
         self, worker: Worker, path: Path, source: PageRange, page_index: int, mode: str
