@@ -17,7 +17,7 @@ _MAX_EVICTIONS = 5
 
 
 class FetchingRasterizer:
-    """Fulfils the rasterizer contract. `close` closes its sandbox; the cache is shared with all that have its folder."""
+    """Fulfils the rasterizer contract. Closes its sandbox; shares the cache with all that have its folder."""
 
     def __init__(self, cache: SourceCache, sandbox: Sandbox) -> None:
         self._cache = cache
