@@ -91,16 +91,20 @@ def test_one_machine_and_ray_give_the_same_bytes(tmp_path: Path, one_cpu: None) 
         (long, 3): "reject",
         (long, 16): "stall",
     }
-    settings = scripted_settings(
-        tmp_path,
-        "ray.num_engines=2",
-        'engine.modes=["tiny", "gundam"]',
-        "engine.stuck_after_s=4",
-        pages={f"{doc_id}:{index}": behaviour for (doc_id, index), behaviour in behaviours.items()},
-    )
-    asyncio.run(convert(inputs_of(tmp_path, "local"), settings, use_ray=False))
+
+    def run(output: str, stuck_after_s: int, use_ray: bool) -> None:
+        settings = scripted_settings(
+            tmp_path,
+            "ray.num_engines=2",
+            'engine.modes=["tiny", "gundam"]',
+            f"engine.stuck_after_s={stuck_after_s}",
+            pages={f"{doc_id}:{index}": behaviour for (doc_id, index), behaviour in behaviours.items()},
+        )
+        asyncio.run(convert(inputs_of(tmp_path, output), settings, use_ray))
+
+    run("local", stuck_after_s=5, use_ray=False)
     (tmp_path / "journal").unlink()
-    asyncio.run(convert(inputs_of(tmp_path, "ray"), settings, use_ray=True))
+    run("ray", stuck_after_s=12, use_ray=True)  # an image that is made again on a busy machine takes seconds
     local, on_ray = (results(open_folder(str(tmp_path / name), StorageSettings())) for name in ("local", "ray"))
     assert local == on_ray
     assert len(local) > 10
