@@ -48,10 +48,10 @@ class Endpoint:
 
 
 def free_port() -> int:
-    """A port of the loopback that was free a moment ago, and that Linux gives to no connection meanwhile: those have
-    ports from 32768 upwards."""
+    """A port of the loopback that was free a moment ago, and that nobody is given meanwhile: Linux gives connections
+    ports from 32768 upwards, and Ray its workers those below 20000."""
     while True:
-        port = random.randrange(10_000, 32_000)
+        port = random.randrange(20_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
