@@ -17,7 +17,8 @@ _MAX_EVICTIONS = 5
 
 
 class FetchingRasterizer:
-    """Fulfils the rasterizer contract. `close` closes its sandbox; the cache is shared with whoever else has its folder."""
+    """Fulfils the rasterizer contract. The sandbox is closed with it; the cache is shared with whoever else has its
+    folder."""
 
     def __init__(self, cache: SourceCache, sandbox: Sandbox) -> None:
         self._cache = cache
