@@ -29,7 +29,12 @@ from tests import documents
 from tests.runs import command, read_table, scripted_settings, set_options
 from tests.waiting import BOUND_S, wait_for
 
-_OVERRIDES = ("plan.pages_per_shard=4", "scripted.reject_share=0.1", "render.num_workers=1")
+_OVERRIDES = (
+    "plan.pages_per_shard=4",
+    "scripted.reject_share=0.1",
+    "render.num_workers=1",
+    'engine.modes=["tiny"]',
+)
 _PAGE_COLUMNS = ("page_index", "outcome", "markdown", "raw_text", "failure")
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pipeline.assemble import PageText, assemble, page_text
 from pipeline.records import Outcome
 
-page_texts = st.lists(st.tuples(st.sampled_from(list(Outcome)), st.text(max_size=80)), max_size=30)
+page_texts = st.lists(st.tuples(st.sampled_from(list(Outcome)), st.text(max_size=80)), max_size=8)
 
 
 @given(page_texts)

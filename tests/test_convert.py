@@ -48,7 +48,7 @@ async def converted(tmp_path: Path, settings: Settings) -> list[PageResult]:
 
 
 async def test_a_whole_run(tmp_path: Path) -> None:
-    pages = write_samples(tmp_path / "in")
+    pages = write_samples(tmp_path / "in", 6)
     settings = scripted_settings(tmp_path)
     account = await convert(Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out")), settings, use_ray=False)
     num_blank = sum(number > 2 for number in pages.values())
@@ -71,7 +71,7 @@ async def test_a_whole_run(tmp_path: Path) -> None:
 
 
 async def test_a_second_run_does_nothing_and_a_new_document_is_all_it_takes(tmp_path: Path) -> None:
-    pages = write_samples(tmp_path / "in")
+    pages = write_samples(tmp_path / "in", 6)
     settings = scripted_settings(tmp_path)
     inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
     await convert(inputs, settings, use_ray=False)
@@ -209,7 +209,7 @@ async def test_a_document_that_was_locked_once_is_not_counted_for_ever(tmp_path:
 
 
 async def test_the_books_notice_lost_and_foreign_files(tmp_path: Path) -> None:
-    write_samples(tmp_path / "in")
+    write_samples(tmp_path / "in", 6)
     settings = scripted_settings(tmp_path)
     inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
     await convert(inputs, settings, use_ray=False)

@@ -20,6 +20,7 @@ from tests.runs import SCRIPTED, all_pages, command, page_keys, read_table, resu
 
 pytestmark = pytest.mark.timeout(300)
 
+RUN = (*SCRIPTED, 'engine.modes=["tiny"]')
 STORM = FaultRates(slow_down=0.05, reset=0.05, cut_body=0.05, lost_answer=0.1)  # soak draws others
 
 
@@ -34,7 +35,7 @@ def settings_for(bucket: TestBucket, tmp_path: Path, endpoint: str | None = None
     return load_settings(
         None,
         [
-            *SCRIPTED,
+            *RUN,
             f"storage.endpoint_url={endpoint or bucket.settings.endpoint_url}",
             f"flow.cache_dir={tmp_path / 'cache'}",
         ],
@@ -60,7 +61,7 @@ def test_two_runs_at_once_on_one_output(s3: TestBucket, tmp_path: Path) -> None:
     asyncio.run(
         convert(Inputs((f"{s3.uri}/in",), (), f"{s3.uri}/alone"), settings_for(s3, tmp_path), use_ray=False)
     )
-    options = set_options((*SCRIPTED, "scripted.seconds_per_page=0.05", f"flow.cache_dir={tmp_path / 'cache'}"))
+    options = set_options((*RUN, "scripted.seconds_per_page=0.05", f"flow.cache_dir={tmp_path / 'cache'}"))
     arguments = ["convert", f"{s3.uri}/in", "--output", f"{s3.uri}/together", *options]
     arguments += ["--endpoint-url", s3.endpoint.url]
     runs = [subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) for _ in range(2)]

@@ -27,6 +27,7 @@ from tests.runs import SCRIPTED, quire, results, scripted_settings, set_options,
 from tests.waiting import wait_in_loop
 
 HOUR = 1 / 3600  # of one core, in hours a second
+SMALL = 'engine.modes=["tiny"]'
 
 
 def run(tmp_path: Path, settings: Settings, output: str = "out") -> Account:
@@ -51,7 +52,7 @@ def test_a_limit_stops_a_run_between_shards_and_a_later_run_goes_on(tmp_path: Pa
     """Each shard of 8 pages takes two seconds, and the limit is six: the third or fourth one would pass it."""
     pages = write_samples(tmp_path / "in")
     slow = scripted_settings(
-        tmp_path, f"cost.max_gpu_hours={6 * HOUR}", "flow.open_shards=1", seconds_per_page=0.5, window=2
+        tmp_path, SMALL, f"cost.max_gpu_hours={6 * HOUR}", "flow.open_shards=1", seconds_per_page=0.5, window=2
     )
     with pytest.raises(RunStopped, match=r"the limit of 0.00166667 core-hours is reached.*higher limit"):
         run(tmp_path, slow)
@@ -59,10 +60,10 @@ def test_a_limit_stops_a_run_between_shards_and_a_later_run_goes_on(tmp_path: Pa
     assert 0 < account.num_shards_done < account.num_shards
     assert used_hours(open_folder(str(tmp_path / "out"), StorageSettings())) > 0
 
-    account = run(tmp_path, scripted_settings(tmp_path))
+    account = run(tmp_path, scripted_settings(tmp_path, SMALL))
     assert account.is_complete and account.pages.total() == sum(pages.values())
     assert set(journal_counts(tmp_path / "journal").values()) == {1}, "nothing was done twice"
-    run(tmp_path, scripted_settings(tmp_path), "unstopped")
+    run(tmp_path, scripted_settings(tmp_path, SMALL), "unstopped")
     stopped, whole = (
         results(open_folder(str(tmp_path / name), StorageSettings())) for name in ("out", "unstopped")
     )

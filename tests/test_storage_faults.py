@@ -15,9 +15,7 @@ from pipeline.storage import Folder, open_folder
 from tests.conftest import TestBucket, keys_of
 from tests.rigs.fault_proxy import FaultProxy, FaultRates, fault_proxy
 
-LARGE = random.Random(0).randbytes(3_000_000)
-
-
+LARGE = random.Random(0).randbytes(1_500_000)
 FAULTS = FaultRates(slow_down=0.03, reset=0.07, cut_body=0.07, lost_answer=0.12, conflict=0.12)
 
 

@@ -238,7 +238,7 @@ def test_a_whole_run_with_a_server_that(
     tmp_path: Path, faults: tuple[int, ...], exit_code: int, failures: list[str]
 ) -> None:
     """Model, revision, prompt and what was read are in the tables; the key is nowhere."""
-    num_pages = sum(write_samples(tmp_path / "in", 3).values())
+    num_pages = sum(write_samples(tmp_path / "in", 2).values())
     with chat_server(*faults) as server:
         options = [
             "engine.name=http", "engine.profile=olmocr-2", "engine.model_revision=abc", f"http.url={server.url}",
@@ -268,9 +268,9 @@ def test_a_whole_run_with_a_server_that(
 def test_a_server_that_is_away_for_a_while_costs_no_page(tmp_path: Path) -> None:
     """It goes when it has read the first page, and comes back when it has turned away many times what the retries of
     a page are."""
-    num_pages = sum(write_samples(tmp_path / "in", 6).values())
+    num_pages = sum(write_samples(tmp_path / "in", 3).values())
     options = [
-        "engine.name=http", "engine.model=m", "http.max_retries=1", "http.window=2", 'engine.modes=["page150"]',
+        "engine.name=http", "engine.model=m", "http.max_retries=1", "http.window=2", 'engine.modes=["side384"]',
         "engine.max_restarts_per_hour=1000", f"flow.cache_dir={tmp_path / 'cache'}",
     ]  # fmt: skip
     with chat_server("leave") as server:

@@ -1,12 +1,17 @@
 """The command as a person uses it: help, messages, exit codes, Ctrl-C and going on."""
 
 import json
+import logging
 import signal
 import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from jobs.cli import main
 from pipeline.engines.scripted_engine import journal_counts
 from tests.documents import encrypted_pdf, pdf
 from tests.runs import (
@@ -20,21 +25,48 @@ from tests.runs import (
     set_options,
     write_samples,
 )
-from tests.waiting import wait_for
+from tests.waiting import BOUND_S, wait_for
 
-OPTIONS = set_options(SCRIPTED)
+OPTIONS = set_options((*SCRIPTED, 'engine.modes=["tiny"]'))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    exit_code: int
+    output: str
+    errors: str
+
+
+@pytest.fixture
+def quire_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Ended]]:
+    """The command in this process: what it says does not depend on the process, whose start takes a second."""
+    logger = logging.getLogger("pipeline")
+    level = logger.level
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["quire", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return Ended(code, *capsys.readouterr())
+
+    yield run
+    logger.setLevel(level)
 
 
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["plan", "-h"], ["convert", "--help"], ["nightly", "-h"], ["status", "-h"]]
 )
-def test_help_names_every_option(arguments: list[str]) -> None:
-    shown = quire(*arguments)
-    assert shown.returncode == 0
+def test_help_names_every_option(quire_here: Callable[..., Ended], arguments: list[str]) -> None:
+    shown = quire_here(*arguments)
+    assert shown.exit_code == 0
     words = {"--help": ["plan", "convert", "status"], "plan": ["--manifest", "--output"], "status": ["--json"]}
     expected = words.get(arguments[0], ["--ray", "--engine", "--passwords", "--endpoint-url", "Exit codes"])
     for word in expected:
-        assert word in shown.stdout
+        assert word in shown.output
 
 
 def test_plan_convert_status(tmp_path: Path) -> None:
@@ -96,23 +128,34 @@ def test_a_manifest_and_a_glob(tmp_path: Path) -> None:
     ],
 )
 def test_errors_say_what_and_what_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], exit_code: int, words: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    quire_here: Callable[..., Ended],
+    arguments: list[str],
+    exit_code: int,
+    words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.pdf").write_bytes(pdf())
     if "--output" in arguments and "--engine" not in arguments:
         arguments = [*arguments, *OPTIONS] if "engine.modes" not in str(arguments) else arguments
+    done = quire_here(*arguments)
+    assert done.exit_code == exit_code, done.errors
+    assert words in done.errors
+
+
+@pytest.mark.parametrize(("arguments", "exit_code"), [(["status", "nowhere"], 1), (["frobnicate"], 2)])
+def test_a_process_ends_as_the_command_does(arguments: list[str], exit_code: int) -> None:
     done = quire(*arguments)
-    assert done.returncode == exit_code, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    assert (done.returncode, done.stdout) == (exit_code, "")
+    assert arguments[-1] in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_cleanly_and_a_rerun_goes_on(tmp_path: Path, signal_number: int) -> None:
-    pages = write_samples(tmp_path / "in")
+    pages = write_samples(tmp_path / "in", 6)
     journal = tmp_path / "journal"
-    slow = set_options((*SCRIPTED, f"scripted.journal={journal}", "scripted.seconds_per_page=0.3"))
+    slow = [*OPTIONS, *set_options((f"scripted.journal={journal}", "scripted.seconds_per_page=0.3"))]
     arguments = ["convert", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     run = subprocess.Popen(
         command(*arguments, *slow, "--set", "scripted.window=2"),
@@ -127,7 +170,7 @@ def test_ctrl_c_stops_cleanly_and_a_rerun_goes_on(tmp_path: Path, signal_number:
 
     wait_for("twenty pages to be begun", lambda: num_begun() >= 20, saw=num_begun)
     run.send_signal(signal_number)
-    errors = run.communicate(timeout=30)[1]
+    errors = run.communicate(timeout=BOUND_S)[1]
     assert run.returncode == 130, errors
     assert "running it again goes on from there" in errors
     assert "Traceback" not in errors

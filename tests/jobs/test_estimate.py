@@ -23,7 +23,8 @@ from tests.conftest import TestBucket, keys_of
 from tests.runs import quire, scripted_settings, set_options
 
 TEXT = "\n".join([documents.LINE] * 4)  # of about as many tokens as the scripted engine writes
-MODES = 'engine.modes=["base"]'
+MODES = 'engine.modes=["tiny"]'
+IMAGE_TOKENS = 73  # of a page at this mode
 
 
 def write_corpus(folder: Path, lengths: Sequence[int]) -> None:
@@ -35,9 +36,9 @@ def write_corpus(folder: Path, lengths: Sequence[int]) -> None:
 
 
 def lengths_of(number: int) -> list[int]:
-    """Mostly a few pages, some tens, one of sixty."""
+    """Mostly a few pages, some more, one of thirty."""
     draw = random.Random(5)
-    return [60, *(min(40, int(draw.paretovariate(0.9))) for _ in range(number - 1))]
+    return [30, *(min(20, int(draw.paretovariate(0.9))) for _ in range(number - 1))]
 
 
 def estimated(tmp_path: Path, *overrides: str, sources: str = "in", **scripted: Any) -> tuple[Estimate, Settings]:
@@ -60,7 +61,7 @@ def test_an_estimate_and_the_run_that_it_foretold(tmp_path: Path) -> None:
     assert estimate["num_documents"] == 60 and 20 <= estimate["seen_documents"] < 35
 
     num_read = sum(length - length // 4 for length in lengths)
-    truth = {"pages": sum(lengths), "read_pages": num_read, "image_tokens": num_read * 273}
+    truth = {"pages": sum(lengths), "read_pages": num_read, "image_tokens": num_read * IMAGE_TOKENS}
     for name, number in truth.items():
         figure = estimate["figures"][name]
         assert figure["low"] <= number <= figure["high"], name
@@ -163,7 +164,7 @@ def test_hours_and_money_of_a_gpu(tmp_path: Path) -> None:
 def test_an_estimate_for_other_settings_is_not_compared(tmp_path: Path) -> None:
     write_corpus(tmp_path / "in", [2])
     estimated(tmp_path)
-    settings = scripted_settings(tmp_path, 'engine.modes=["tiny"]')
+    settings = scripted_settings(tmp_path, 'engine.modes=["base"]')
     asyncio.run(convert(Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out")), settings, use_ray=False))
     assert describe_outcome(open_folder(str(tmp_path / "out"), StorageSettings())) == ""
 

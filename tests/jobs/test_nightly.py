@@ -43,17 +43,17 @@ def num_pages_read(nights: Nights) -> int:
     return sum(journal_counts(nights.directory / "journal").values())
 
 
-async def test_six_nights_over_a_folder_end_as_a_fresh_run(tmp_path: Path) -> None:
+async def test_five_nights_over_a_folder_end_as_a_fresh_run(tmp_path: Path) -> None:
     living = LivingBucket(LocalBucket(tmp_path / "in"), random.Random(1))
     nights = Nights.of(living, str(tmp_path / "out"), tmp_path)
-    assert await go_through(nights, num_nights=6, num_killed=2)
+    assert await go_through(nights, num_nights=5, num_killed=2)
 
 
-async def test_four_nights_over_a_bucket_end_as_a_fresh_run(moto_bucket: TestBucket, tmp_path: Path) -> None:
+async def test_three_nights_over_a_bucket_end_as_a_fresh_run(moto_bucket: TestBucket, tmp_path: Path) -> None:
     living = LivingBucket(S3Bucket(moto_bucket.client, moto_bucket.name), random.Random(2))
     endpoint = f"storage.endpoint_url={moto_bucket.settings.endpoint_url}"
     nights = Nights.of(living, f"{moto_bucket.uri}/out", tmp_path, endpoint)
-    assert await go_through(nights, num_nights=4, num_killed=1)
+    assert await go_through(nights, num_nights=3, num_killed=1)
 
 
 async def test_every_change_by_its_name_and_only_new_bytes_are_read(nights: Nights) -> None:

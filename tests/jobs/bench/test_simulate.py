@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -24,6 +25,11 @@ from pipeline.records import PageRange, RasterizedPage, Recognition, Request, Sh
 
 SMALL = Cluster(num_nodes=2, engines_per_node=2, window=16, pages_per_s=0.6, load_s=60.0)
 NUM_PAGES = 1500
+
+
+@cache
+def small() -> Run:
+    return simulate(SMALL, NUM_PAGES)
 
 
 def test_waiting_takes_no_time_and_is_counted() -> None:
@@ -75,7 +81,7 @@ def test_even_pages_take_what_arithmetic_says() -> None:
 
 
 def test_every_page_is_committed_once_and_slow_pages_leave_no_slot_idle() -> None:
-    done = simulate(SMALL, NUM_PAGES)
+    done = small()
     assert done.rows == planned_rows(NUM_PAGES)
     assert done.num_read == done.num_pages and done.wasted_share == pytest.approx(0)
     assert busy_share(SMALL, done) > 0.95
@@ -141,16 +147,19 @@ def test_lost_nodes_cost_time_and_no_page(are_runners_safe: bool) -> None:
     assert done.num_nodes_lost > 0 and done.num_cut_short > 0
     assert done.rows == planned_rows(NUM_PAGES)
     assert done.wasted_share > 0.02
-    assert busy_share(lossy, done) < busy_share(SMALL, simulate(SMALL, NUM_PAGES))
+    assert busy_share(lossy, done) < busy_share(SMALL, small())
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
     lossy = replace(SMALL, losses_per_hour=2.0)
-    assert simulate(lossy, 600, seed=3) == simulate(lossy, 600, seed=3)
+    one, other = (simulate(lossy, 300, seed=3) for _ in range(2))
+    # What a lost node cuts short ends in any order, and the order in which floats are added shows in their last bit.
+    assert (one.read_s, one.busy_s) == pytest.approx((other.read_s, other.busy_s))
+    assert replace(one, read_s=0, busy_s=0) == replace(other, read_s=0, busy_s=0)
 
 
 def test_what_a_document_and_a_shard_cost_is_measured() -> None:
-    costs = measure(num_documents=300, num_commits=1, num_listed=2000)
+    costs = measure(num_documents=150, num_commits=1, num_listed=1000)
     assert costs.commit_requests["PUT"] == pytest.approx(3 + costs.documents_per_shard, rel=0.5)
     assert set(costs.account_requests) == {"GET", "HEAD"}
     assert set(costs.bytes_per_page) == {"pages", "documents", "markdown", "timings"}
