@@ -207,8 +207,9 @@ def modules_on_radosgw(resources: Resources, seed: int) -> None:
     _pytest("--store=radosgw", *_STORE_MODULES)
 
 
-def benchmark_of_the_engine(resources: Resources, seed: int) -> None:
-    """The bench with the real vLLM, all of its parts; and the encoder at another size. No seed changes them."""
+def marked_soak(resources: Resources, seed: int) -> None:
+    """What `make test` leaves out: the bench with the real vLLM, the encoder at another size, the longest document. No
+    seed changes them."""
     _pytest("-m", "soak", "tests/slow")
 
 
@@ -232,7 +233,7 @@ KINDS: Mapping[str, Kind] = {
     "storms": storms,
     "pages": corpus_pages,
     "modules on radosgw": modules_on_radosgw,
-    "engine benchmark": benchmark_of_the_engine,
+    "marked soak": marked_soak,
     "shuffled": shuffled,
 }
 _NAME_WIDTH = max(map(len, KINDS))
