@@ -210,10 +210,9 @@ def generate(request: pytest.FixtureRequest, looping_model: Path, environment: N
     return start(looping_model, logits_processors=[GUARD], async_scheduling=request.param)
 
 
-@pytest.fixture(
-    scope="module"
-)  # to the module's end: an engine that ends takes what it shares with others here along
+@pytest.fixture(scope="module")
 def generate_unguarded(looping_model: Path, environment: None) -> Generate:
+    """It lives as long as the others here: an engine that ends takes along what it shares with them."""
     return start(looping_model)
 
 
