@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import random
+import secrets
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +51,7 @@ def free_port() -> int:
     """A port of the loopback that was free a moment ago, and that nobody is given meanwhile: Linux gives connections
     ports from 32768 upwards, and Ray its workers those below 20000."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = 20_000 + secrets.randbelow(12_000)  # `random` draws the same in all processes of shuffled tests
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
