@@ -34,7 +34,6 @@ _OVERRIDES = (
     "scripted.reject_share=0.1",
     "render.num_workers=1",
     'engine.modes=["tiny"]',
-    "nightly.max_gone_share=1",  # a small corpus may lose most of its documents in a drawn night
 )
 _PAGE_COLUMNS = ("page_index", "outcome", "markdown", "raw_text", "failure")
 

@@ -50,6 +50,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _NUM_CORPUS_DOCUMENTS = 8
 _NUM_SHUFFLED_FILES = 8
 _PYTEST_BOUND_S = 1800.0
+_ANY_SHARE_MAY_GO = "nightly.max_gone_share=1"  # as chance may have it in a small corpus
 _TOLD_CHARACTERS = 2000  # of what a failed round said on the way
 _STORE_MODULES = (
     "tests/test_discover.py",
@@ -165,14 +166,15 @@ def held_puts(resources: Resources, seed: int) -> None:
 def nights_over_a_folder(resources: Resources, seed: int) -> None:
     folder = resources.new_folder()
     living = LivingBucket(LocalBucket(folder / "in"), random.Random(seed))
-    asyncio.run(go_through(Nights.of(living, str(folder / "out"), folder), num_nights=30, num_killed=5))
+    nights = Nights.of(living, str(folder / "out"), folder, _ANY_SHARE_MAY_GO)
+    asyncio.run(go_through(nights, num_nights=30, num_killed=5))
 
 
 def nights_over_a_bucket(resources: Resources, seed: int) -> None:
     with _new_bucket(resources.moto) as bucket:
         living = LivingBucket(S3Bucket(bucket.client, bucket.name), random.Random(seed))
         endpoint = f"storage.endpoint_url={bucket.settings.endpoint_url}"
-        nights = Nights.of(living, f"{bucket.uri}/out", resources.new_folder(), endpoint)
+        nights = Nights.of(living, f"{bucket.uri}/out", resources.new_folder(), endpoint, _ANY_SHARE_MAY_GO)
         asyncio.run(go_through(nights, num_nights=10, num_killed=3))
 
 
