@@ -175,7 +175,7 @@ def serving(
 
 async def _end(server: asyncio.Server) -> None:
     server.close()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:  # one that accepts a connection begins another
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
