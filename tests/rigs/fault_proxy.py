@@ -12,9 +12,12 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from typing import Any
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 _SLOW_DOWN = ("503 Slow Down", "SlowDown", "Please reduce your request rate.")
 _CONFLICT = ("409 Conflict", "ConditionalRequestConflict", "A conflicting conditional operation is running.")
@@ -155,27 +158,53 @@ def fault_proxy(target_port: int, rates: FaultRates, seed: int = 0, delay_s: flo
 
 
 @contextmanager
-def serving(
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
+def serving(serve: Serve) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
     """A server in a thread of its own, on a free port: its address, and the loop that it runs in."""
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, limit=2**26))
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    listener = loop.run_until_complete(Listener.of(serve))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield url, loop
+        yield f"http://127.0.0.1:{listener.port}", loop
     finally:
-        asyncio.run_coroutine_threadsafe(_end(server), loop).result(timeout=60)
+        asyncio.run_coroutine_threadsafe(listener.end(), loop).result(timeout=60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=60)
         loop.close()
 
 
-async def _end(server: asyncio.Server) -> None:
-    server.close()
-    while others := asyncio.all_tasks() - {asyncio.current_task()}:  # one that accepts a connection begins another
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+class Listener:
+    """A server on a free port of the loopback, and what serves its connections."""
+
+    def __init__(self, serve: Serve) -> None:
+        self._serve = serve
+        self._serving: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server
+
+    @classmethod
+    async def of(cls, serve: Serve) -> Listener:
+        listener = cls(serve)
+        listener._server = await asyncio.start_server(listener._connected, "127.0.0.1", 0, limit=2**26)
+        return listener
+
+    @property
+    def port(self) -> int:
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def end(self) -> None:
+        """Cut off what is served, then listen no more. What accepts a connection ends by itself, and must: asyncio
+        leaves the socket open if it is cancelled, or if the server is closed before."""
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            while self._serving:
+                self._serving.pop().cancel()
+            await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        self._server.close()
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def end(task: asyncio.Task[None]) -> None:
+            self._serving.discard(task)
+            writer.close()  # it may have been cut off before it began
+
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(end)
