@@ -54,5 +54,6 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     for worker in config.stash[_CRASHED]:
         terminalreporter.section(f"where {worker} crashed")
-        stacks = (config.stash[_FOLDER] / worker).read_text(errors="replace")
+        path = config.stash[_FOLDER] / worker  # not there if it ended before it began
+        stacks = path.read_text(errors="replace") if path.exists() else ""
         terminalreporter.write_line(stacks or "No fatal signal came: it was killed, or ended itself.")

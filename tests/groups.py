@@ -22,7 +22,6 @@ _LONGEST_FIRST = (
     "test_vllm_on_ray",
     "test_rapidocr_engine",
     "test_corpus",
-    "test_engine_bench",
     "test_doctor_with_vllm",
     "test_radosgw",
     "test_vllm_serve",

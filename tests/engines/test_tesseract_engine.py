@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +89,20 @@ async def test_close_ends_what_runs(tmp_path: Path) -> None:
     with pytest.raises(EngineDead):
         await task
     with pytest.raises(EngineDead):
+        await engine.recognize(as_page(drawing.photo()), REQUEST)
+
+
+async def test_close_ends_what_is_being_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = TesseractEngine(1, page_timeout_s=1.0, program=_program(tmp_path, "exec sleep 60"))
+    start = asyncio.create_subprocess_exec
+
+    async def start_while_closing(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        process = await start(*arguments, **options)
+        await engine.close()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_while_closing)
+    with pytest.raises(EngineDead):  # and not the page's failure after a second
         await engine.recognize(as_page(drawing.photo()), REQUEST)
 
 
