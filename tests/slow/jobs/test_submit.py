@@ -118,8 +118,8 @@ def test_a_job_is_followed_through_a_broken_connection_to_its_exit_code(
     shown, told = run.shown(), run.told()
     assert run.process.returncode == 3, "as convert does, since a document could not be read: " + told
     assert proxy.num_cut == 3
-    # The cut is told, and what was refused: once or twice, since the HTTP client tries again by itself if it had come far
-    # enough when the reset reached it.
+    # The cut is told, and what was refused: once or twice, since the HTTP client tries again by itself if it had
+    # come far enough when the reset reached it.
     assert told.count("lost the connection") in (2, 3), told
     logs = quire("jobs", "logs", "followed")
     assert shown == logs.stdout
