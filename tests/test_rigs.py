@@ -5,35 +5,62 @@ import gc
 import random
 import socket
 import warnings
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
 from tests.rigs.endpoint import free_port
-from tests.rigs.fault_proxy import Listener
+from tests.rigs.fault_proxy import Listener, Serve, forward
 
 
 async def read_to_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
-    writer.close()
 
 
-async def end_after(num_turns: int) -> None:
-    """A client connects, and so many turns of the loop later the server ends."""
-    listener = await Listener.of(read_to_the_end)
-    with socket.create_connection(("127.0.0.1", listener.port)):
-        for _ in range(num_turns):
-            await asyncio.sleep(0)
-        await listener.end()
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+async def send_what_nobody_reads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(bytes(2**26))
+
+
+async def end_after(num_turns: int, serve: Serve, client: socket.socket) -> None:
+    """The client connects, and so many turns of the loop later the server ends."""
+    listener = await Listener.of(serve)
+    client.connect(("127.0.0.1", listener.port))
+    for _ in range(num_turns):
+        await asyncio.sleep(0)
+    await listener.end()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def cut_off_after(num_turns: int, port: int) -> None:
+    """The server at this port is asked, and so many turns of the loop later nobody wants the answer."""
+    asking = asyncio.create_task(forward(port, b"GET / HTTP/1.1\r\n\r\n", b""))
+    for _ in range(num_turns):
+        await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+def what_is_left_open(work: Coroutine[Any, Any, None]) -> list[str]:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        asyncio.run(work)
+        gc.collect()
+    return [str(warning.message) for warning in told]
+
+
+@pytest.mark.parametrize("serve", [read_to_the_end, send_what_nobody_reads])
+@pytest.mark.parametrize("num_turns", range(8))
+def test_a_proxy_that_ends_leaves_no_connection_open(num_turns: int, serve: Serve) -> None:
+    with socket.socket() as client:
+        assert what_is_left_open(end_after(num_turns, serve, client)) == []
 
 
 @pytest.mark.parametrize("num_turns", range(8))
-def test_a_proxy_that_ends_while_a_connection_comes_leaves_none_open(num_turns: int) -> None:
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        asyncio.run(end_after(num_turns))
-        gc.collect()
-    assert not [str(warning.message) for warning in told]
+def test_a_request_that_is_cut_off_leaves_no_connection_open(num_turns: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert what_is_left_open(cut_off_after(num_turns, silent.getsockname()[1])) == []
 
 
 def test_processes_whose_chance_is_seeded_alike_have_other_ports() -> None:

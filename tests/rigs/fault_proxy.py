@@ -12,11 +12,12 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+# What is done with a connection; whoever accepted it closes it.
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 _SLOW_DOWN = ("503 Slow Down", "SlowDown", "Please reduce your request rate.")
@@ -80,8 +81,6 @@ class FaultProxy:
             await self._answer(fault, head, body, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client went away, as clients do
-        finally:
-            writer.close()
 
     async def _answer(self, fault: str, head: bytes, body: bytes, writer: asyncio.StreamWriter) -> None:
         if fault in ("slow_down", "conflict"):
@@ -116,11 +115,27 @@ async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 async def forward(port: int, head: bytes, body: bytes) -> bytes:
     """The answer of the server at this port, its head and body."""
+    async with connected(port) as (reader, writer):
+        writer.write(with_close(head) + body)
+        return with_close(await reader.read())
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to this port of the loopback, which is ended however its use ends."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(with_close(head) + body)
-    answer = await reader.read()
+    try:
+        yield reader, writer
+        await _close(writer)
+    finally:
+        writer.transport.abort()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """End the connection in order: what was written reaches the other side, if it is there."""
     writer.close()
-    return with_close(answer)
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 def _headers(head: bytes) -> dict[bytes, bytes]:
@@ -203,8 +218,13 @@ class Listener:
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def end(task: asyncio.Task[None]) -> None:
             self._serving.discard(task)
-            writer.close()  # it may have been cut off before it began
+            writer.transport.abort()  # it may have been cut off before it began, or before all was sent
 
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        task = asyncio.get_running_loop().create_task(self._attend(reader, writer))
         self._serving.add(task)
         task.add_done_callback(end)
+
+    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):  # the other side went away
+            await self._serve(reader, writer)
+        await _close(writer)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from tests.rigs.fault_proxy import forward, read_request, serving, with_close
+from tests.rigs.fault_proxy import connected, forward, read_request, serving, with_close
 
 _ANSWER_BOUND_S = 30.0
 
@@ -51,8 +51,6 @@ class HoldingProxy:
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client went away, as clients do
-        finally:
-            writer.close()
 
     async def let_go(self) -> None:
         """End the request that is held, and see the server through with the half that it has."""
@@ -77,16 +75,13 @@ class HoldingProxy:
             self._is_done.set()
 
     async def _pass_half(self, line: str, head: bytes, body: bytes) -> None:
-        answer, server = await asyncio.open_connection("127.0.0.1", self.target_port)
-        try:
+        async with connected(self.target_port) as (answer, server):
             server.write(with_close(head) + body[: len(body) // 2])
             await server.drain()
             self.held = line
             await self._is_let_go.wait()
             server.write_eof()
             await answer.read()
-        finally:
-            server.close()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.rigs.fault_proxy import reset, serving
+from tests.rigs.fault_proxy import connected, reset, serving
 
 
 class TcpProxy:
@@ -43,13 +43,11 @@ class TcpProxy:
             self._reset(writer)
             return
         self._open.add(writer)
-        there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
         try:
-            await asyncio.gather(_copy(reader, back), _copy(there, writer))
+            async with connected(self._target_port) as (there, back):
+                await asyncio.gather(_copy(reader, back), _copy(there, writer))
         finally:
             self._open.discard(writer)
-            back.close()
-            writer.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
