@@ -4,12 +4,15 @@ import asyncio
 import gc
 import random
 import socket
+import sys
 import warnings
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from tests.conftest import TestBucket
 from tests.rigs.endpoint import free_port
 from tests.rigs.fault_proxy import Listener, Serve, forward
 
@@ -61,6 +64,20 @@ def test_a_proxy_that_ends_leaves_no_connection_open(num_turns: int, serve: Serv
 def test_a_request_that_is_cut_off_leaves_no_connection_open(num_turns: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert what_is_left_open(cut_off_after(num_turns, silent.getsockname()[1])) == []
+
+
+def test_one_of_many_that_write_at_once_is_the_first(moto_bucket: TestBucket) -> None:
+    """As S3 promises. Threads take turns a thousand times as often as they would, so that none is spared by luck."""
+    folder = moto_bucket.folder("")
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            for key in map(str, range(8)):
+                answers = list(pool.map(folder.put_if_absent, [key] * 16, [b"a"] * 16))
+                assert answers.count(True) == 1
+    finally:
+        sys.setswitchinterval(usual_s)
 
 
 def test_processes_whose_chance_is_seeded_alike_have_other_ports() -> None:
