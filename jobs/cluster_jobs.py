@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_UNFINISHED
 from pipeline.errors import MissingDependency
 
 if TYPE_CHECKING:
     from pipeline.ray_jobs import Job, JobServer
 
-EXIT_STOPPED = 130
-EXIT_UNKNOWN = 1
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -52,7 +51,7 @@ async def follow(server: JobServer, job_id: str) -> int:
             f"\nThe job goes on. Watch it: quire jobs logs --follow {job_id}   Stop it: quire jobs stop {job_id}",
             err=True,
         )
-        return EXIT_STOPPED
+        return EXIT_INTERRUPTED
     click.echo(_describe(job), err=True)
     return exit_code(job)
 
@@ -65,7 +64,7 @@ def exit_code(job: Job) -> int:
     """That of the command that the job ran."""
     if job.exit_code is not None:
         return job.exit_code
-    return EXIT_STOPPED if job.status == "STOPPED" else EXIT_UNKNOWN
+    return EXIT_INTERRUPTED if job.status == "STOPPED" else EXIT_ERROR
 
 
 @click.group("jobs", short_help="List, show, follow and stop the jobs of a Ray cluster.")
@@ -94,7 +93,7 @@ def status_command(context: click.Context, /, address: str, job_id: str) -> None
     click.echo(f"command    {job.command}")
     if job.message:
         click.echo(job.message)
-    context.exit(exit_code(job) if job.has_ended else 5)
+    context.exit(exit_code(job) if job.has_ended else EXIT_UNFINISHED)
 
 
 @jobs_group.command("logs")

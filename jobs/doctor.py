@@ -22,6 +22,7 @@ from typing import Any
 import click
 from PIL import Image, ImageDraw, ImageFont
 
+from jobs.exit_codes import EXIT_ERROR
 from jobs.options import settings_from, settings_options
 from pipeline.config import Settings
 from pipeline.engines.base import LocalEngine
@@ -30,7 +31,6 @@ from pipeline.errors import GuardNotApplied, PageError, QuireError
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import PageImage, PageRange
 
-EXIT_UNWELL = 1
 _WORDS = "Quire reads this page."
 _SIZE_PX = (1240, 1754)
 
@@ -59,7 +59,7 @@ def doctor_command(context: click.Context, /, **options: Any) -> None:
         options["engine"] = "vllm"
     settings = settings_from(**options)
     if not asyncio.run(_examine(settings)):
-        context.exit(EXIT_UNWELL)
+        context.exit(EXIT_ERROR)
 
 
 async def _examine(settings: Settings) -> bool:

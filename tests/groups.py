@@ -54,8 +54,9 @@ def _group(nodeid: str) -> str:
     module = PurePath(nodeid.partition("::")[0])
     if module.parent.name == "deepseek_vllm":
         return module.parent.name
-    return module.stem if module.stem in _LONGEST_FIRST else str(module)
+    return str(module)
 
 
 def _rank(group: str) -> int:
-    return _LONGEST_FIRST.index(group) if group in _LONGEST_FIRST else len(_LONGEST_FIRST)
+    name = PurePath(group).stem
+    return _LONGEST_FIRST.index(name) if name in _LONGEST_FIRST else len(_LONGEST_FIRST)

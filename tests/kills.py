@@ -26,7 +26,7 @@ from pipeline.write import committed_shards
 from tests.rigs import ray_cluster as rig
 from tests.rigs.holding_proxy import Hold, holding_proxy
 from tests.runs import SCRIPTED, command, results, set_options, write_samples
-from tests.waiting import BOUND_S, wait_for
+from tests.waiting import BOUND_S, wait_for, wait_for_end
 
 WINDOW = 4
 _PACE_S = 0.05
@@ -194,7 +194,7 @@ class KillRig:
             return [psutil.Process(driver.pid)]
         wanted = _RAY_PROCESSES[victim] if self.ray_pid else "pipeline.child_process"
         root = psutil.Process(self.ray_pid or driver.pid)
-        found = [child for child in root.children(recursive=True) if _is_running(child, wanted)]
+        found = [child for child in root.children(recursive=True) if is_running(child, wanted)]
         random.Random(driver.pid).shuffle(found)
         return found
 
@@ -229,11 +229,11 @@ def ray_cluster() -> Iterator[tuple[dict[str, str], int]]:
 
 
 def _finish(driver: subprocess.Popen[str]) -> None:
-    _, errors = driver.communicate(timeout=BOUND_S)
+    _, errors = wait_for_end(driver)
     assert driver.returncode == 0, errors[-3000:]
 
 
-def _is_running(process: psutil.Process, wanted: str) -> bool:
+def is_running(process: psutil.Process, wanted: str) -> bool:
     try:
         return wanted in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

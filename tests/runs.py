@@ -18,6 +18,7 @@ from pipeline.records import PageResult, PageTiming, Shard
 from pipeline.settings_file import load_settings
 from pipeline.storage import Folder, open_folder
 from tests import documents
+from tests.waiting import wait_for_end
 
 # One rendering process, since a second one costs a test more to start than it saves.
 SCRIPTED = (
@@ -56,9 +57,18 @@ def peak_in_flight(trace: Path) -> int:
 
 def quire(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    return subprocess.run(
-        command(*arguments), env={**os.environ, **variables}, text=True, capture_output=True, timeout=240
-    )
+    with subprocess.Popen(
+        command(*arguments),
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            output, errors = wait_for_end(process, bound_s=240)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def command(*arguments: str) -> list[str]:

@@ -45,6 +45,7 @@ from tests.rigs.holding_proxy import Hold
 from tests.rigs.moto_server import moto_server
 from tests.rigs.radosgw import missing_programs, radosgw
 from tests.runs import SCRIPTED, all_pages, page_keys, read_table, results, write_samples
+from tests.waiting import wait_for_end
 
 _ROOT = Path(__file__).resolve().parents[1]
 _NUM_CORPUS_DOCUMENTS = 8
@@ -338,8 +339,12 @@ def _convert_bucket(bucket: TestBucket, output: str, settings: Settings) -> None
 
 def _pytest(*arguments: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    ran = subprocess.run(command, cwd=_ROOT, text=True, capture_output=True, timeout=_PYTEST_BOUND_S)
-    assert ran.returncode == 0, f"{' '.join(command)}\n{ran.stdout[-6000:]}\n{ran.stderr[-2000:]}"
+    with subprocess.Popen(command, cwd=_ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ran:
+        try:
+            output, errors = wait_for_end(ran, _PYTEST_BOUND_S)
+        finally:
+            ran.kill()
+    assert ran.returncode == 0, f"{' '.join(command)}\n{(output or '')[-6000:]}\n{(errors or '')[-2000:]}"
 
 
 if __name__ == "__main__":

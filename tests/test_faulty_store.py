@@ -17,6 +17,7 @@ from pipeline.storage import open_folder
 from tests.conftest import TestBucket
 from tests.rigs.fault_proxy import FaultRates, fault_proxy
 from tests.runs import SCRIPTED, all_pages, command, page_keys, read_table, results, set_options, write_samples
+from tests.waiting import wait_for_end
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -65,7 +66,7 @@ def test_two_runs_at_once_on_one_output(s3: TestBucket, tmp_path: Path) -> None:
     arguments = ["convert", f"{s3.uri}/in", "--output", f"{s3.uri}/together", *options]
     arguments += ["--endpoint-url", s3.endpoint.url]
     runs = [subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    errors = [run.communicate(timeout=200)[1] for run in runs]
+    errors = [wait_for_end(run, bound_s=200)[1] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], errors
     assert results(s3.folder("together")) == results(s3.folder("alone"))
     assert page_keys(read_table(s3.folder("together"), "pages")) == all_pages(pages)

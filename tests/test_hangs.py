@@ -28,7 +28,7 @@ async def test_coroutines_and_children_are_told_with_their_places() -> None:
 
 def test_a_test_that_hangs_shows_where_although_its_output_is_captured(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
-        "from tests import hangs\n\npytest_plugins = ['tests.hangs']\nhangs.SHOWN_AFTER_S = 0.5\n"
+        "from tests import hangs\n\npytest_plugins = ['tests.hangs']\nhangs.SHOWN_AFTER_S = 3\n"
     )
     (tmp_path / "test_it.py").write_text(
         "import asyncio\n\n\nasync def test_never():\n    await asyncio.Event().wait()\n"

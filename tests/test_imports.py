@@ -185,3 +185,38 @@ def test_a_library_is_imported_only_by_its_owner(library: str) -> None:
 def test_no_function_rebinds_a_global(module: str) -> None:
     tree = ast.parse(_modules()[module].read_text(encoding="utf-8"))
     assert not [node.names for node in ast.walk(tree) if isinstance(node, ast.Global)]
+
+
+_ONLY_SLOW_TESTS_HAVE = {"torch", "vllm", "safetensors", "tokenizers", "transformers"}
+
+
+def _imports_at_once(path: Path) -> Iterator[str]:
+    """What a file imports as it is imported itself: not in its functions, nor for type checks alone."""
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            yield statement.module
+            yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
+
+
+def _file_of(module: str) -> Path | None:
+    path = _ROOT.joinpath(*module.split("."))
+    found = (each for each in (path.with_suffix(".py"), path / "__init__.py") if each.exists())
+    return next(found, None)
+
+
+def test_quick_tests_are_collected_without_torch_and_vllm() -> None:
+    """`make fast` does not install them."""
+    slow = _ROOT / "tests" / "slow"
+    left = [path for path in (_ROOT / "tests").rglob("*.py") if path.name.startswith(("test_", "conftest"))]
+    left = [path for path in left if slow not in path.parents]
+    seen = set(left)
+    assert len(seen) > 50
+    while left:
+        importing = left.pop()
+        for module in _imports_at_once(importing):
+            assert module.split(".")[0] not in _ONLY_SLOW_TESTS_HAVE, f"{importing} imports {module}"
+            if (path := _file_of(module)) is not None and path not in seen:
+                seen.add(path)
+                left.append(path)

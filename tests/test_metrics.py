@@ -25,6 +25,7 @@ from tests.documents import pdf
 from tests.rigs.endpoint import free_port
 from tests.rigs.fault_proxy import FaultRates, fault_proxy
 from tests.runs import Collector, scripted_settings
+from tests.waiting import BOUND_S
 
 _IMAGE = ImageInfo("base", 1024, 1024, 273, 144.0, "sha", 3 << 20)
 
@@ -101,7 +102,7 @@ def test_a_run_with_a_slow_engine_is_bound_by_it_and_serves_what_it_counts(tmp_p
     ladder, slow = 'engine.modes=["tiny", "base"]', {"loop_share": 0.3, "window": 3, "seconds_per_page": 1.0}
     with metrics_port(MetricsSettings(port), "a run") as report:
         verdict = _convert(tmp_path, scripted_settings(tmp_path, ladder, "render.num_workers=1", **slow), report)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=BOUND_S) as answer:
             families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
     assert verdict.bound is Bound.ENGINE
     assert set(METRICS) <= set(families)
@@ -113,7 +114,7 @@ def test_a_run_with_a_slow_engine_is_bound_by_it_and_serves_what_it_counts(tmp_p
     assert values["quire_render_seconds_count", "a run"] >= 12
     assert values["quire_bound", "a run", "engine"] == 1
     with pytest.raises(OSError):  # the port is closed when the run is over
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics")
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=BOUND_S)
 
 
 def test_a_port_that_is_taken_is_a_message() -> None:

@@ -19,6 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.waiting import BOUND_S
+
 _ROOT = Path(__file__).resolve().parents[1]
 _TEST_COMMAND = "make test"
 _NOT_OURS = {"demo", "out", "build", "dist", "__pycache__"}
@@ -111,7 +113,9 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 
 def test_make_lists_what_it_can_do() -> None:
-    shown = subprocess.run(["make", "--directory", str(_ROOT)], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["make", "--directory", str(_ROOT)], capture_output=True, text=True, check=True, timeout=BOUND_S
+    ).stdout
     for target in ("demo", "test", "check", "fast", "slow", "soak", "lock", "clean"):
         assert re.search(rf"^make {target}\s+\S", shown, re.MULTILINE)
 
@@ -119,7 +123,7 @@ def test_make_lists_what_it_can_do() -> None:
 @pytest.mark.parametrize("python", ["/nonexistent/python", "/bin/false"])
 def test_make_refuses_a_python_that_is_too_old_or_none(python: str, tmp_path: Path) -> None:
     command = ["make", "--directory", str(_ROOT), "setup", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S)
     assert done.returncode != 0
     assert "Python 3.11 or later" in done.stderr
     assert not (tmp_path / "venv").exists()
@@ -205,6 +209,18 @@ _SLEEPERS = {  # whose sleep is the fault, the work or the clock that a test is 
     "tests/rigs/fault_proxy.py",
     "tests/slow/engines/test_encoding.py",
 }
+
+
+def test_no_test_waits_without_a_bound_for_a_process_or_a_server() -> None:
+    unbounded = [
+        f"{path.relative_to(_ROOT)}:{node.lineno}"
+        for path in (_ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and re.search(r"(^subprocess\.run|\.communicate|urlopen)$", ast.unparse(node.func))
+        if "timeout" not in [keyword.arg for keyword in node.keywords]
+    ]
+    assert not unbounded
 
 
 def test_no_test_sleeps_to_wait() -> None:

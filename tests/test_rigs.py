@@ -46,6 +46,7 @@ async def cut_off_after(num_turns: int, port: int) -> None:
 
 
 def what_is_left_open(work: Coroutine[Any, Any, None]) -> list[str]:
+    gc.collect()  # what other tests left is not meant
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         asyncio.run(work)

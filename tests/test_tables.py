@@ -13,6 +13,7 @@ import pytest
 from pipeline.config import StorageSettings
 from pipeline.storage import Folder, open_folder
 from pipeline.tables import read_rows, to_parquet
+from tests.waiting import BOUND_S
 
 SCHEMA = pa.schema([("doc_id", pa.string()), ("page_index", pa.int32()), ("markdown", pa.string())])
 ROWS: list[dict[str, Any]] = [
@@ -82,7 +83,9 @@ assert read_table(folder, "pages/a.parquet").num_rows == 200
 assert len(read_rows(folder, "pages/a.parquet", ["page_index"], "a")) == 100
 print(len(os.listdir("/proc/self/task")) - before)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=BOUND_S
+    )
     assert done.stdout.strip() == "0"
 
 

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a bound: what every test does instead of sleeping.
+"""Waiting for a condition, or for a process's end, with a bound: what every test does instead of sleeping.
 
 A wait that runs out says what it waited for and what it saw. It knows nothing of what is waited for.
 """
@@ -6,6 +6,7 @@ A wait that runs out says what it waited for and what it saw. It knows nothing o
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -40,6 +41,17 @@ async def wait_in_loop(
         assert time.monotonic() < deadline, _in_vain(what, bound_s, saw() if saw else found)
         await asyncio.sleep(_PAUSE_S)
     return found
+
+
+def wait_for_end(process: subprocess.Popen[str], bound_s: float = BOUND_S) -> tuple[str | None, str | None]:
+    """What the process wrote to those of its outputs that are pipes. One that goes on is killed, and its last words are
+    in the AssertionError."""
+    try:
+        return process.communicate(timeout=bound_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        last_words = [(words or "")[-3000:] for words in process.communicate(timeout=BOUND_S)]
+        raise AssertionError(_in_vain(f"the end of {process.args}", bound_s, last_words)) from None
 
 
 def _in_vain(what: str, bound_s: float, seen: object) -> str:

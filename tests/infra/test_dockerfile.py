@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import BOUND_S
+
 _ROOT = Path(__file__).resolve().parents[2]
 _LINTER = Path(sys.executable).parent / "hadolint"
 
 
 def lint(path: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([_LINTER, "--no-color", path], capture_output=True, text=True)
+    return subprocess.run([_LINTER, "--no-color", path], capture_output=True, text=True, timeout=BOUND_S)
 
 
 def test_nothing_is_said_of_it() -> None:

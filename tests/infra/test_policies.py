@@ -23,6 +23,7 @@ from pipeline.storage import Folder, open_folder
 from tests.documents import pdf
 from tests.rigs.endpoint import Endpoint
 from tests.runs import scripted_settings
+from tests.waiting import BOUND_S
 
 _USER = "quire"
 _AWS = Path(__file__).resolve().parents[2] / "infra/aws"
@@ -102,7 +103,7 @@ def _authorize_after(endpoint: Endpoint, num_requests: str) -> None:
     request = urllib.request.Request(
         f"{endpoint.url}/moto-api/reset-auth", num_requests.encode(), {"Content-Type": "application/octet-stream"}
     )
-    urllib.request.urlopen(request).close()
+    urllib.request.urlopen(request, timeout=BOUND_S).close()
 
 
 def test_the_storage_policy_is_enough_for_a_run(

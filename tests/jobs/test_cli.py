@@ -25,7 +25,7 @@ from tests.runs import (
     set_options,
     write_samples,
 )
-from tests.waiting import BOUND_S, wait_for
+from tests.waiting import wait_for, wait_for_end
 
 OPTIONS = set_options((*SCRIPTED, 'engine.modes=["tiny"]'))
 
@@ -155,7 +155,7 @@ def test_a_process_ends_as_the_command_does(arguments: list[str], exit_code: int
 def test_ctrl_c_stops_cleanly_and_a_rerun_goes_on(tmp_path: Path, signal_number: int) -> None:
     pages = write_samples(tmp_path / "in", 6)
     journal = tmp_path / "journal"
-    slow = [*OPTIONS, *set_options((f"scripted.journal={journal}", "scripted.seconds_per_page=0.3"))]
+    slow = [*OPTIONS, *set_options((f"scripted.journal={journal}", "scripted.seconds_per_page=0.6"))]
     arguments = ["convert", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     run = subprocess.Popen(
         command(*arguments, *slow, "--set", "scripted.window=2"),
@@ -165,12 +165,12 @@ def test_ctrl_c_stops_cleanly_and_a_rerun_goes_on(tmp_path: Path, signal_number:
     )
 
     def num_begun() -> int:
-        assert run.poll() is None, run.communicate()[1]
+        assert run.poll() is None, wait_for_end(run)[1]
         return sum(journal_counts(journal).values())
 
     wait_for("twenty pages to be begun", lambda: num_begun() >= 20, saw=num_begun)
     run.send_signal(signal_number)
-    errors = run.communicate(timeout=BOUND_S)[1]
+    errors = wait_for_end(run)[1]
     assert run.returncode == 130, errors
     assert "running it again goes on from there" in errors
     assert "Traceback" not in errors

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.small_model import ENVIRONMENT
 from tests.runs import quire
 
 
@@ -68,9 +67,3 @@ def test_it_reads_a_page_with_a_cpu_engine() -> None:
     shown = quire("doctor", "--engine", "rapidocr")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "Quire reads this page" in shown.stdout
-
-
-def test_a_plug_in_that_is_left_out_is_named(tmp_path: Path) -> None:
-    shown = quire("doctor", "--set", "vllm.device=cpu", **ENVIRONMENT, VLLM_PLUGINS="other")
-    assert shown.returncode == 1
-    assert "VLLM_PLUGINS=other,quire" in advice(shown.stdout)

@@ -21,7 +21,7 @@ from tests import documents
 from tests.conftest import TestBucket
 from tests.nights import LivingBucket, LocalBucket, Nights, S3Bucket, go_through, sha256
 from tests.runs import SCRIPTED, quire, read_table, scripted_settings, set_options
-from tests.waiting import wait_for
+from tests.waiting import wait_for, wait_for_end
 
 
 @pytest.fixture
@@ -46,14 +46,14 @@ def num_pages_read(nights: Nights) -> int:
 async def test_five_nights_over_a_folder_end_as_a_fresh_run(tmp_path: Path) -> None:
     living = LivingBucket(LocalBucket(tmp_path / "in"), random.Random(1))
     nights = Nights.of(living, str(tmp_path / "out"), tmp_path)
-    assert await go_through(nights, num_nights=5, num_killed=2)
+    await go_through(nights, num_nights=5, num_killed=2)
 
 
 async def test_three_nights_over_a_bucket_end_as_a_fresh_run(moto_bucket: TestBucket, tmp_path: Path) -> None:
     living = LivingBucket(S3Bucket(moto_bucket.client, moto_bucket.name), random.Random(2))
     endpoint = f"storage.endpoint_url={moto_bucket.settings.endpoint_url}"
     nights = Nights.of(living, f"{moto_bucket.uri}/out", tmp_path, endpoint)
-    assert await go_through(nights, num_nights=3, num_killed=1)
+    await go_through(nights, num_nights=3, num_killed=1)
 
 
 async def test_every_change_by_its_name_and_only_new_bytes_are_read(nights: Nights) -> None:
@@ -172,7 +172,7 @@ async def test_bytes_that_went_before_they_were_read_and_come_back(
 async def test_two_nights_at_once(nights: Nights) -> None:
     """They read the same new objects; one of them records them, and neither fails."""
     both = [nights.start("scripted.seconds_per_page=0.1", "scripted.window=1") for _ in range(2)]
-    told = [run.communicate(timeout=120) for run in both]
+    told = [wait_for_end(run) for run in both]
     assert [run.returncode for run in both] == [0, 0], told
     assert state(nights) == dict.fromkeys(("a.pdf", "b.pdf", "c.pdf", "d.pdf", "e.pdf"), "added")
     assert latest_night(nights.folder).number == 1, "nothing is counted twice"
@@ -198,7 +198,7 @@ async def test_an_older_listing_is_not_recorded_over_a_newer_one(nights: Nights)
     await nights.run()
     newer = state(nights)
     older.send_signal(signal.SIGCONT)
-    _, errors = older.communicate(timeout=120)
+    _, errors = wait_for_end(older)
     assert older.returncode == 0, errors
     assert "another run recorded night 2 meanwhile" in errors
     assert state(nights) == newer

@@ -11,6 +11,7 @@ from pipeline.config import Settings
 from tests.conftest import TestBucket
 from tests.report.runs import GIVEN_UP, READ, write_run
 from tests.runs import quire
+from tests.waiting import BOUND_S
 
 
 async def test_it_is_written_into_the_output_folder_and_again_when_the_run_has_gone_on(tmp_path: Path) -> None:
@@ -38,6 +39,8 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
 
 def test_what_to_install_is_said(tmp_path: Path) -> None:
     hidden = "import sys; sys.modules['matplotlib'] = None; from jobs.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", hidden, "report", str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, "report", str(tmp_path)], capture_output=True, text=True, timeout=BOUND_S
+    )
     assert done.returncode == 1
     assert "pip install 'quire[report]'" in done.stderr and "Traceback" not in done.stderr

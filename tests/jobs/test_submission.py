@@ -24,6 +24,7 @@ from pipeline.errors import QuireError
 from tests.conftest import TestBucket
 from tests.documents import pdf
 from tests.runs import scripted_settings
+from tests.waiting import BOUND_S
 
 SCRIPTED = ["--engine", "scripted"]
 NOWHERE = ["--address", "http://127.0.0.1:1"]
@@ -163,6 +164,7 @@ def test_the_code_runs_where_only_its_dependencies_are(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         env={"PYTHONPATH": str(tmp_path)},
+        timeout=BOUND_S,
     )
     assert done.stdout.startswith(str(tmp_path)), done.stderr
 

@@ -11,6 +11,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+_GIVEN: set[int] = set()  # a node of Ray is given several before it takes any
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -48,10 +50,12 @@ class Endpoint:
 
 
 def free_port() -> int:
-    """A port of the loopback that was free a moment ago, and that nobody is given meanwhile: Linux gives connections
-    ports from 32768 upwards, and Ray its workers those below 20000."""
+    """A port of the loopback that was free a moment ago, and that this process is given once. Others hardly are given
+    it meanwhile: Linux gives connections ports from 32768 upwards, and Ray its workers those below 20000."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)  # `random` draws the same in all processes of shuffled tests
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _GIVEN:
+                _GIVEN.add(port)
+                return port

@@ -28,7 +28,8 @@ class Hold:
 
 @dataclass(slots=True)
 class HoldingProxy:
-    """`held` is the line of the request that is held, empty before; `requests` are the lines of all."""
+    """`held` is the line of the request that is held, empty before; `requests` are the lines of all. It is not told
+    before those like it that came earlier were answered."""
 
     target_port: int
     hold: Hold
@@ -36,6 +37,7 @@ class HoldingProxy:
     held: str = ""
     requests: list[str] = field(default_factory=list)
     _num_matches: int = 0
+    _answered: list[asyncio.Event] = field(default_factory=list)  # of those like it
     _is_let_go: asyncio.Event = field(default_factory=asyncio.Event)
     _is_done: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -47,8 +49,7 @@ class HoldingProxy:
             if self._is_wanted(line):
                 await self._keep(line, head, body)
             else:
-                writer.write(await forward(self.target_port, head, body))
-                await writer.drain()
+                await self._pass(line, head, body, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client went away, as clients do
 
@@ -64,13 +65,28 @@ class HoldingProxy:
             return self._num_matches == self.hold.number
         return False
 
+    async def _pass(self, line: str, head: bytes, body: bytes, writer: asyncio.StreamWriter) -> None:
+        answered = asyncio.Event()
+        if re.search(self.hold.pattern, line):
+            self._answered.append(answered)
+        try:
+            writer.write(await forward(self.target_port, head, body))
+            await writer.drain()
+        finally:
+            answered.set()
+
+    async def _hold(self, line: str) -> None:
+        for earlier in list(self._answered):
+            await earlier.wait()
+        self.held = line
+        await self._is_let_go.wait()
+
     async def _keep(self, line: str, head: bytes, body: bytes) -> None:
         try:
             if self.hold.passes_half:
                 await self._pass_half(line, head, body)
             else:
-                self.held = line
-                await self._is_let_go.wait()
+                await self._hold(line)
         finally:
             self._is_done.set()
 
@@ -78,8 +94,7 @@ class HoldingProxy:
         async with connected(self.target_port) as (answer, server):
             server.write(with_close(head) + body[: len(body) // 2])
             await server.drain()
-            self.held = line
-            await self._is_let_go.wait()
+            await self._hold(line)
             server.write_eof()
             await answer.read()
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs.bench.drawn_pages import A4, SLIDE, drawn_page, page_image
-from tests.rigs.small_model import ENVIRONMENT, engine_arguments
+from tests.rigs.small_model import engine_arguments
+from tests.rigs.vllm_environment import ENVIRONMENT
 
 PROMPT = "<image>\nFree OCR."
 NUM_TOKENS = 24

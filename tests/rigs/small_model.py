@@ -1,11 +1,10 @@
 """A small random DeepSeek-OCR checkpoint, and how to run the real vLLM on it on a CPU.
 
-Be within `vllm_environment` before vLLM is imported: it reads most of these variables then. It does not know pytest.
+Be within `vllm_environment` before vLLM is imported. It does not know pytest.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,33 +18,7 @@ from tokenizers import Tokenizer
 from jobs.bench.checkpoint import write_checkpoint
 from jobs.bench.model_sizes import SIZES
 
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # several engines share this machine's cores
-    "TORCHDYNAMO_DISABLE": "1",
-    "OMP_NUM_THREADS": "1",
-    # `AsyncLLM` has its one worker in the engine's process, as on a GPU, and `vllm.LLM` its engine in this one: both
-    # start in half the time.
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-}
-
-
 LOOPING_LETTER = "Q"
-
-
-@contextmanager
-def vllm_environment() -> Iterator[None]:
-    """What this process and its children need to run vLLM side by side. What vLLM itself sets in here, such as the
-    names of its shared memory, is gone afterwards: later children must not share them."""
-    before = dict(os.environ)
-    os.environ.update(ENVIRONMENT)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def small_model(directory: Path, *, loops: bool = False) -> Path:

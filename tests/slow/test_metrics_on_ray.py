@@ -22,6 +22,7 @@ from jobs.plan import Inputs
 from pipeline.account import Account
 from pipeline.config import Settings
 from pipeline.engines.scripted_engine import journal_counts
+from tests.kills import is_running
 from tests.rigs.endpoint import free_port
 from tests.rigs.prometheus import Prometheus, prometheus, require_prometheus
 from tests.rigs.ray_cluster import head_options, node_options
@@ -117,7 +118,7 @@ async def convert_and_lose_the_runner(inputs: Inputs, settings: Settings, journa
 
     await wait_in_loop("engines to begin eight pages", lambda: num_begun() >= 8, saw=num_begun)
     processes = psutil.Process().children(recursive=True)
-    [runner] = [process for process in processes if process.name().startswith("ray::Runner")]
+    [runner] = [process for process in processes if is_running(process, "ray::Runner")]
     runner.kill()
     return await running
 

@@ -1,6 +1,7 @@
-"""A real object store: the contract of every store, a whole run, credentials that it checks, and its death.
+"""A real object store: the contract of every store, races for one key with answers lost, two whole runs at once,
+credentials that it checks, and its death.
 
-The contract is that of `test_storage` and `test_storage_s3`, with a real store for moto.
+What is imported from elsewhere runs here with a real store for moto.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pipeline.errors import PermissionDenied
 from pipeline.storage import Folder, open_folder
 from tests.conftest import TestBucket, keys_of
 from tests.rigs.radosgw import RadosGateway
+from tests.test_faulty_store import test_two_runs_at_once_on_one_output  # noqa: F401
 from tests.test_storage import *  # noqa: F403
+from tests.test_storage_faults import test_one_winner_at_most_when_answers_are_lost  # noqa: F401
 from tests.test_storage_s3 import *  # noqa: F403
 
 

@@ -189,7 +189,7 @@ def test_a_cluster_may_grow_into_its_work_and_a_lost_node_costs_only_what_was_on
     goes on alone."""
     pages = write_samples(tmp_path / "in", 4)
     settings = scripted_settings(
-        tmp_path, "ray.num_engines=2", "ray.shared_folders=true", seconds_per_page=0.2, window=2
+        tmp_path, "ray.num_engines=2", "ray.shared_folders=true", seconds_per_page=1.0, window=2
     )
     with pytest.raises(ConfigError, match=r"ray\.may_grow=true"):
         asyncio.run(convert(inputs_of(tmp_path, "out"), settings, use_ray=True))
@@ -210,6 +210,7 @@ def test_a_cluster_may_grow_into_its_work_and_a_lost_node_costs_only_what_was_on
         _, lost = [growing.add_node(num_cpus=1, **node_options()) for _ in range(2)]
         await wait_in_loop("engines to begin six pages", lambda: num_begun() >= 6, saw=num_begun)
         await asyncio.to_thread(growing.remove_node, lost, allow_graceful=False)
+        assert num_begun() < sum(pages.values()), "it is lost while there is work left"
 
     async def run() -> Account:
         async with asyncio.TaskGroup() as group:  # whichever fails ends the other

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,8 @@ from jobs.plan import Inputs
 from pipeline.config import StorageSettings
 from pipeline.storage import open_folder
 from tests.rigs.ray_cluster import head_options
-from tests.rigs.small_model import vllm_environment
 from tests.rigs.vllm_engines import vllm_settings
+from tests.rigs.vllm_environment import vllm_environment
 from tests.runs import all_pages, page_keys, read_table, write_samples
 from tests.waiting import wait_in_loop
 
@@ -74,8 +75,9 @@ def test_an_engine_killed_in_mid_shard_costs_no_page(
             saw=lambda: [process.cmdline() for process in engine_processes()],
         )
         for process in engine_processes():
-            process.kill()
-            killed.append(process.pid)
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                killed.append(process.pid)
 
     async def run() -> None:
         inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))

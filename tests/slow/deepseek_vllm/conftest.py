@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.rigs.small_model import engine_arguments, vllm_environment, without_flask
+from tests.rigs.small_model import engine_arguments, without_flask
+from tests.rigs.vllm_environment import vllm_environment
 
 
 @pytest.fixture(scope="package")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.deepseek_vllm.guard_proof import GUARD, check_proof, proof_requests
+from pipeline.deepseek_vllm.guard_proof import GUARD, check_proof, proof_requests, prove_guard
 from pipeline.deepseek_vllm.ngram_ban import NgramRule
 from pipeline.errors import GuardNotApplied
 from tests.rigs.small_model import engine_arguments, small_model, without_flask
@@ -257,10 +258,21 @@ def test_the_proof_passes_and_a_request_that_cannot_be_meant_is_refused_alone(ge
     check_proof(*generate(*proof_requests()))
 
 
-def test_an_engine_without_the_guard_is_refused(generate_unguarded: Generate) -> None:
-    """With the guard, every start of our engine is the proof, asked of a process apart."""
+@dataclass(frozen=True)
+class AsAsync:
+    """What `AsyncLLM` gives, from an engine in this process."""
+
+    answers: Generate
+
+    async def generate(self, prompt: Any, params: Any, request_id: str) -> AsyncIterator[Any]:
+        [answer] = self.answers([prompt], [params])
+        yield SimpleNamespace(outputs=[SimpleNamespace(token_ids=answer)])
+
+
+def test_an_engine_without_the_guard_is_refused(generate: Generate, generate_unguarded: Generate) -> None:
+    asyncio.run(prove_guard(AsAsync(generate)))
     with pytest.raises(GuardNotApplied, match="this vLLM does not apply"):
-        check_proof(*generate_unguarded(*proof_requests()))
+        asyncio.run(prove_guard(AsAsync(generate_unguarded)))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_gundam_pages_get_the_tokens_that_stock_gives(tmp_path: Path) -> None:
     for side in ("stock", "ours"):
         output = tmp_path / f"{side}.json"
         command = [sys.executable, "-m", "tests.rigs.model_class", side, str(checkpoint), str(output)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=700)
         assert done.returncode == 0, done.stderr[-3000:]
         said[side] = json.loads(output.read_text())
     for (stock_tokens, stock_logprob), (tokens, logprob) in zip(said["stock"], said["ours"], strict=True):

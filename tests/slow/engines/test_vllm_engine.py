@@ -26,8 +26,9 @@ from pipeline.deepseek_vllm.worker import EXTENSION
 from pipeline.engines.choose import make_engine
 from pipeline.errors import ConfigError, EngineDead, PageRejected
 from pipeline.records import PageImage, Recognition, Request
-from tests.rigs.small_model import LOOPING_LETTER, vllm_environment, with_looping_letter
+from tests.rigs.small_model import LOOPING_LETTER, with_looping_letter
 from tests.rigs.vllm_engines import running, vllm_settings
+from tests.rigs.vllm_environment import vllm_environment
 from tests.slow.deepseek_vllm.pages import A4, SLIDE, page_image
 from tests.waiting import wait_in_loop
 

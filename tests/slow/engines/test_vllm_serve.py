@@ -17,7 +17,8 @@ from pipeline.errors import EngineFailure, PageRejected
 from pipeline.records import PageImage, Request
 from pipeline.settings_file import load_settings
 from tests.rigs.endpoint import free_port
-from tests.rigs.small_model import ENVIRONMENT, small_model
+from tests.rigs.small_model import small_model
+from tests.rigs.vllm_environment import ENVIRONMENT
 from tests.waiting import wait_for
 
 _ARGUMENTS = [

@@ -1,12 +1,12 @@
-"""`quire doctor` with the real vLLM on a CPU: a page that it reads, and a model that is not there."""
+"""`quire doctor` with the real vLLM on a CPU: a page that it reads, a model that is not there, a plug-in left out."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tests.jobs.test_doctor import advice
-from tests.rigs.small_model import ENVIRONMENT
 from tests.rigs.vllm_engines import vllm_overrides
+from tests.rigs.vllm_environment import ENVIRONMENT
 from tests.runs import quire, set_options
 
 
@@ -25,3 +25,9 @@ def test_a_model_that_is_not_there_is_named() -> None:
     shown = quire("doctor", *options, **ENVIRONMENT)
     assert shown.returncode == 1
     assert "/nowhere/at/all" in shown.stdout and "engine.model" in advice(shown.stdout)
+
+
+def test_a_plug_in_that_is_left_out_is_named() -> None:
+    shown = quire("doctor", "--set", "vllm.device=cpu", **ENVIRONMENT, VLLM_PLUGINS="other")
+    assert shown.returncode == 1
+    assert "VLLM_PLUGINS=other,quire" in advice(shown.stdout)

@@ -17,7 +17,7 @@ from jobs.bench.engine_sides import Plan, lengths, median_rows, run_side
 from jobs.bench.engine_tables import table, with_ratios
 from jobs.bench.engine_torch import encoder_rows, host_rows, pixels_rows, stock_pixels
 from pipeline.settings_file import load_settings
-from tests.rigs.small_model import ENVIRONMENT
+from tests.rigs.vllm_environment import ENVIRONMENT
 
 CPU = torch.device("cpu")
 
