@@ -46,7 +46,7 @@ UV_COMPILE = $(CERTIFICATES) $(UV) pip compile --upgrade --quiet --no-config $(P
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stock check fast slow soak lock slow-test-programs clean
+.PHONY: help setup demo test stock check compiled fast slow soak lock slow-test-programs clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -71,7 +71,8 @@ demo: setup  ## draw some documents, convert them, and say where the results are
 	@echo "  demo/output/pages     Parquet, one row a page; demo/output/documents: one row a document"
 	@echo "  $(BIN)/quire status demo/output   the summary"
 
-test: slow-test-programs $(VLLM_INSTALLED) check  ## run the checks and all tests but those of `make soak`: what CI runs
+test: slow-test-programs $(VLLM_INSTALLED)  ## run the checks and all tests but those of `make soak`: what CI runs
+	@$(MAKE) --no-print-directory --jobs 2 check compiled
 	$(PYTEST)
 
 fast: setup  ## the quick tests alone; minutes
@@ -93,6 +94,12 @@ check: setup  ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# Mypy has one core busy. On the other, what is slow to import is compiled: or else each of the processes that begin with
+# it compiles it for itself, at 20 s of CPU. Some files of PyTorch are for another Python.
+compiled: $(VLLM_INSTALLED)
+	@$(BIN)/python -m compileall -q $(addprefix $(VENV)/lib/python3*/site-packages/,ray torch transformers vllm) \
+		>/dev/null || true
 
 # The lock with vLLM comes first: the one without it agrees with it, so that installing the second adds to the first.
 lock: $(UV)  ## bring the three locks up to date with pyproject.toml
