@@ -46,7 +46,7 @@ UV_COMPILE = $(CERTIFICATES) $(UV) pip compile --upgrade --quiet --no-config $(P
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stock check compiled fast slow soak lock slow-test-programs clean
+.PHONY: help setup demo test stock check fast slow soak lock slow-test-programs clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -72,7 +72,7 @@ demo: setup  ## draw some documents, convert them, and say where the results are
 	@echo "  $(BIN)/quire status demo/output   the summary"
 
 test: slow-test-programs $(VLLM_INSTALLED)  ## run the checks and all tests but those of `make soak`: what CI runs
-	@$(MAKE) --no-print-directory --jobs 2 check compiled
+	@$(MAKE) --no-print-directory check
 	$(PYTEST)
 
 fast: setup  ## the quick tests alone; minutes
@@ -90,16 +90,10 @@ stock: $(VLLM_INSTALLED) $(VENV)/stock  ## our model class against vLLM's own, a
 $(VENV)/stock:
 	@$(UV_INSTALL) --target $@ torchvision==0.28.0
 
-check: setup  ## ruff and mypy
+check: setup  ## ruff and pyrefly
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
-
-# Mypy has one core busy. On the other, what is slow to import is compiled: or else each of the processes that begin with
-# it compiles it for itself, at 20 s of CPU. Some files of PyTorch are for another Python.
-compiled: $(VLLM_INSTALLED)
-	@$(BIN)/python -m compileall -q $(addprefix $(VENV)/lib/python3*/site-packages/,ray torch transformers vllm) \
-		>/dev/null || true
+	$(BIN)/pyrefly check
 
 # The lock with vLLM comes first: the one without it agrees with it, so that installing the second adds to the first.
 lock: $(UV)  ## bring the three locks up to date with pyproject.toml
@@ -148,5 +142,5 @@ slow-test-programs:
 	fi
 
 clean:  ## delete .venv, the demo and all caches
-	rm -rf $(VENV) demo out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -31,7 +31,7 @@ def pack_code(folder: Path) -> None:
     """Copy the packages that run here. The metadata goes along, since vLLM finds its plug-in and results their version
     by it, and Python takes the first that it finds."""
     for package in (pipeline, jobs):
-        source = Path(str(package.__file__)).parent
+        source = Path(package.__file__).parent
         shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
     quire = importlib.metadata.distribution("quire")
     metadata = folder / f"quire-{quire.version}.dist-info"
@@ -50,7 +50,7 @@ def pack_credentials(folder: Path) -> None:
     if frozen.token:
         values["aws_session_token"] = frozen.token
     file = configparser.RawConfigParser()
-    file["default"] = values
+    file.read_dict({"default": values})
     path = folder / CREDENTIALS_FILE
     path.parent.mkdir(exist_ok=True)
     path.touch(mode=0o600)
@@ -93,7 +93,7 @@ def command_line(context: click.Context, parameters: Mapping[str, Any]) -> list[
     options: list[str] = []
     arguments: list[str] = []
     for parameter in context.command.params:
-        name = str(parameter.name)
+        name = parameter.name
         if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             continue
         if isinstance(parameter, click.Option):

@@ -18,7 +18,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,7 +156,7 @@ class SourceCache:
             self._verified[str(path), state] = sha256
 
     @contextmanager
-    def _locked(self, doc_id: str) -> Iterator[None]:
+    def _locked(self, doc_id: str) -> Generator[None]:
         """Holds for threads and processes alike; the system lets go of it when a process dies."""
         lock = self.directory / "locks" / doc_id[:3]
         with mapped_errors("lock", str(lock)):

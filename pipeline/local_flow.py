@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def open_cache(flow: FlowSettings, storage: StorageSettings) -> SourceCache:
 
 
 @asynccontextmanager
-async def _engines(settings: Settings) -> AsyncIterator[EnginePool[PageImage]]:
+async def _engines(settings: Settings) -> AsyncGenerator[EnginePool[PageImage]]:
     pool: EnginePool[PageImage] = EnginePool(
         [LocalHost(lambda: make_engine(settings))],
         settings.engine.max_restarts_per_hour,

@@ -5,7 +5,7 @@ Does not know what the metrics mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipeline.metrics import METRICS, Metric, Report, report_nothing
 
 
 @contextmanager
-def metrics_port(settings: MetricsSettings, run: str) -> Iterator[Report]:
+def metrics_port(settings: MetricsSettings, run: str) -> Generator[Report]:
     """Serves while it is open; reports nothing without a port. Reports have the label `run`. Raises `ConfigError` where
     the port is taken, `MissingDependency` without prometheus-client."""
     if not settings.port:

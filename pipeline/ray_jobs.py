@@ -11,15 +11,15 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import aiohttp
 from ray.exceptions import AuthenticationError
-from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+from ray.job_submission import JobStatus, JobSubmissionClient
 
 from pipeline.errors import NotFound, QuireError
 
@@ -91,18 +91,19 @@ class JobServer:
     def jobs(self) -> list[Job]:
         """All submitted jobs that the cluster remembers, the latest first."""
         with self._explained():
-            jobs = [_job(details) for details in self._client.list_jobs() if details.submission_id]
+            listed: Iterable[Any] = self._client.list_jobs()
+            jobs = [_job(details) for details in listed if details.submission_id]
         return sorted(jobs, key=lambda job: str(job.started), reverse=True)
 
     def logs(self, job_id: str) -> str:
         """All that the job has written so far. Raises `NotFound`."""
         with self._explained(job_id):
-            return str(self._client.get_job_logs(job_id))
+            return self._client.get_job_logs(job_id)
 
     def stop(self, job_id: str) -> bool:
         """Ask the job to end; `follow` tells when it has. False if it had ended before. Raises `NotFound`."""
         with self._explained(job_id):
-            return bool(self._client.stop_job(job_id))
+            return self._client.stop_job(job_id)
 
     async def follow(self, job_id: str, show: Callable[[str], None], warn: Callable[[str], None]) -> Job:
         """Show what the job writes, from its beginning and each character once, until it ends.
@@ -145,7 +146,7 @@ class JobServer:
                     return
 
     @contextlib.contextmanager
-    def _explained(self, job_id: str = "") -> Iterator[None]:
+    def _explained(self, job_id: str = "") -> Generator[None]:
         """Ray's errors as ours. Its client raises RuntimeError for every answer but 200."""
         try:
             yield
@@ -167,7 +168,8 @@ class JobServer:
             raise QuireError(f"the cluster at {self.address} does not do as asked: {str(exc)[:1000]}") from exc
 
 
-def _job(details: JobDetails) -> Job:
+def _job(details: Any) -> Job:
+    """From Ray's `JobDetails`, whose type is None where Ray finds no pydantic."""
     code = details.driver_exit_code
     return Job(
         str(details.submission_id),

@@ -13,16 +13,15 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+_USES_VLLM = {"deepseek_vllm", "test_vllm_engine", "test_doctor_with_vllm"}
 _LONGEST_FIRST = (
-    "deepseek_vllm",
+    "vllm",
     "test_ray_flow",
-    "test_vllm_engine",
     "test_kills",
     "test_submit",
     "test_vllm_on_ray",
     "test_rapidocr_engine",
     "test_corpus",
-    "test_doctor_with_vllm",
     "test_radosgw",
     "test_vllm_serve",
     "test_metrics_on_ray",
@@ -50,10 +49,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _group(nodeid: str) -> str:
-    """The module, or the folder whose modules share an engine in their own process."""
+    """The module; those whose own process imports vLLM, at a quarter of a minute of CPU, are one group."""
     module = PurePath(nodeid.partition("::")[0])
-    if module.parent.name == "deepseek_vllm":
-        return module.parent.name
+    if _USES_VLLM & {module.stem, module.parent.name}:
+        return "vllm"
     return str(module)
 
 

@@ -6,7 +6,7 @@ import random
 import socket
 import sys
 import warnings
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -45,8 +45,16 @@ async def cut_off_after(num_turns: int, port: int) -> None:
         await asking
 
 
+@pytest.fixture(scope="module")
+def young_objects_only() -> Iterator[None]:
+    """What other tests left is not meant, nor looked through: it takes seconds where PyTorch is imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def what_is_left_open(work: Coroutine[Any, Any, None]) -> list[str]:
-    gc.collect()  # what other tests left is not meant
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         asyncio.run(work)
@@ -54,6 +62,7 @@ def what_is_left_open(work: Coroutine[Any, Any, None]) -> list[str]:
     return [str(warning.message) for warning in told]
 
 
+@pytest.mark.usefixtures("young_objects_only")
 @pytest.mark.parametrize("serve", [read_to_the_end, send_what_nobody_reads])
 @pytest.mark.parametrize("num_turns", range(8))
 def test_a_proxy_that_ends_leaves_no_connection_open(num_turns: int, serve: Serve) -> None:
@@ -61,6 +70,7 @@ def test_a_proxy_that_ends_leaves_no_connection_open(num_turns: int, serve: Serv
         assert what_is_left_open(end_after(num_turns, serve, client)) == []
 
 
+@pytest.mark.usefixtures("young_objects_only")
 @pytest.mark.parametrize("num_turns", range(8))
 def test_a_request_that_is_cut_off_leaves_no_connection_open(num_turns: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

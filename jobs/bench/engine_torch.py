@@ -78,7 +78,7 @@ def encoder_rows(
         pages = [page_views(page_image(mode, seed)) for seed in range(num_pages)]
         views, cols = [page.views for page in pages], [page.tile_cols for page in pages]
         one, batched = _in_turn(
-            [lambda v=views, c=cols: _one_by_one(encoder, v, c), lambda v=views, c=cols: encoder(v, c)],  # type: ignore[misc]
+            [lambda v=views, c=cols: _one_by_one(encoder, v, c), lambda v=views, c=cols: encoder(v, c)],
             device,
             rounds,
         )
@@ -112,9 +112,9 @@ def pixels_rows(
         floats = [_normal(view.float()).permute(2, 0, 1).contiguous() for view in views]
         small, host, large = _in_turn(
             [
-                lambda v=views: [_normal(view.to(device).float()).to(dtype) for view in v],  # type: ignore[misc]
-                lambda v=views: [_normal(view.float()).permute(2, 0, 1).contiguous() for view in v],  # type: ignore[misc]
-                lambda v=floats: [view.to(device).to(dtype) for view in v],  # type: ignore[misc]
+                lambda v=views: [_normal(view.to(device).float()).to(dtype) for view in v],
+                lambda v=views: [_normal(view.float()).permute(2, 0, 1).contiguous() for view in v],
+                lambda v=floats: [view.to(device).to(dtype) for view in v],
             ],
             device,
             rounds,
@@ -163,7 +163,7 @@ def host_rows(modes: Sequence[str], rounds: int) -> list[HostRow]:
     for mode in modes:
         page = page_image(mode)
         ours, stock = _in_turn(
-            [lambda p=page: page_prompt(p, "<image>"), lambda: stock_pixels(image)],  # type: ignore[misc]
+            [lambda p=page: page_prompt(p, "<image>"), lambda: stock_pixels(image)],
             cpu,
             rounds,
         )
@@ -201,7 +201,7 @@ def _normal(pixels: Tensor) -> Tensor:
 
 def _in_turn(works: Sequence[Callable[[], object]], device: torch.device, rounds: int) -> list[float]:
     """Median milliseconds of each, taking turns; the first round only warms up."""
-    times = [[milliseconds(lambda w=work: _drop(w()), device) for work in works] for _ in range(rounds + 1)]  # type: ignore[misc]
+    times = [[milliseconds(lambda w=work: _drop(w()), device) for work in works] for _ in range(rounds + 1)]
     return [statistics.median(column) for column in zip(*times[1:], strict=True)]
 
 

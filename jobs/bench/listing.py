@@ -16,7 +16,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -97,7 +97,7 @@ def serve() -> None:
 
 
 @contextmanager
-def made_up_bucket(num_keys: int) -> Iterator[StorageSettings]:
+def made_up_bucket(num_keys: int) -> Generator[StorageSettings]:
     """A bucket of any name with that many keys."""
     environment = {**os.environ, "QUIRE_BENCH_KEYS": str(num_keys)}
     command = [sys.executable, "-m", "jobs.bench.listing", "--serve"]
@@ -135,7 +135,7 @@ def measure(uri: str, settings: StorageSettings, is_discovery: bool) -> Measured
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=re.split(r"\n\n", str(__doc__))[0])
+    parser = argparse.ArgumentParser(description=re.split(r"\n\n", __doc__)[0])
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--local", type=Path)
     parser.add_argument("--documents", action="store_true")

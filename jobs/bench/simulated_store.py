@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableSequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class SimulatedStore:
     spend: Callable[[float], None] = lambda seconds: None
     requests: Counter[str] = field(default_factory=Counter)
     _objects: dict[str, bytes] = field(default_factory=dict)
-    _keys: list[str] = field(default_factory=list)
+    _keys: MutableSequence[str] = field(default_factory=list)
 
     @property
     def uri(self) -> str:

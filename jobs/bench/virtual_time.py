@@ -33,9 +33,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """What runs in a thread now takes so much longer."""
         self._spent += seconds
 
-    def run_in_executor(  # type: ignore[override]
-        self, executor: Any, func: Callable[..., T], *args: Any
-    ) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self.create_future()
         self._spent = 0.0
         try:

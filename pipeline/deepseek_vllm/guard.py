@@ -28,7 +28,7 @@ try:
     from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as SlotProcessor
 except ImportError:  # vLLM 0.26 and 0.30: the second runner takes no processors, so the first runs
 
-    class SlotProcessor:  # type: ignore[no-redef]
+    class SlotProcessor:
         pass
 
 

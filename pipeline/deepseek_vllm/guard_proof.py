@@ -65,6 +65,7 @@ def check_proof(free: Sequence[int], guarded: Sequence[int]) -> None:
 
 
 async def _answer(engine: Any, prompt: Any, params: Any) -> list[int]:
+    answer: list[int] = []
     async for output in engine.generate(prompt, params, f"guard-{uuid.uuid4().hex}"):
         answer = list(output.outputs[0].token_ids)
     return answer

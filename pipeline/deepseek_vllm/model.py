@@ -50,9 +50,9 @@ class DeepseekOcr(nn.Module, SupportsMultiModal, SupportsPP):
         self.config = config = vllm_config.model_config.hf_config
         self.dtype = vllm_config.model_config.dtype
         projector = config.projector_config
-        with self._mark_tower_model(vllm_config, "image"):  # type: ignore[operator]
+        with self._mark_tower_model(vllm_config, "image"):
             self.encoder = DeepEncoder(config.vision_config.width, projector.input_dim, projector.n_embed)
-        with self._mark_language_model(vllm_config):  # type: ignore[operator]
+        with self._mark_language_model(vllm_config):
             self.language_model = init_vllm_registered_model(
                 vllm_config=vllm_config,
                 hf_config=config.text_config,

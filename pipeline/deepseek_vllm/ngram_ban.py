@@ -61,7 +61,7 @@ def rule_of(extra_args: Mapping[str, object] | None) -> NgramRule | None:
     ngram_size = _integer("ngram_size", extra_args["ngram_size"])
     window_size = _integer("window_size", extra_args.get("window_size", 100))
     whitelist = extra_args.get("whitelist_token_ids") or ()
-    if not isinstance(whitelist, list | tuple | set | frozenset):
+    if not isinstance(whitelist, (list, tuple, set, frozenset)):
         raise ValueError(f"whitelist_token_ids must be a list of token ids, not {whitelist!r}")
     tokens = {_integer("whitelist_token_ids", token) for token in whitelist}
     return NgramRule(ngram_size, window_size, tuple(sorted(tokens)))

@@ -70,7 +70,7 @@ class PageParser(MultiModalDataParser):
         if data is None:
             return None
         try:
-            return self._items([_as_page(item) for item in (data if isinstance(data, list | tuple) else [data])])
+            return self._items([_as_page(item) for item in (data if isinstance(data, (list, tuple)) else [data])])
         except ValueError as exc:
             raise VLLMValidationError(str(exc)) from exc
 

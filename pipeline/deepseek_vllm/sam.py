@@ -74,8 +74,8 @@ class ChannelNorm(nn.LayerNorm):
     def __init__(self, channels: int, eps: float) -> None:
         super().__init__(channels, eps)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class Block(nn.Module):

@@ -34,7 +34,7 @@ class EncodesPages:
 
     def encode_pages(self, pages: list[_Page]) -> list[_Latents]:
         """Pages as their number of tile columns and the bytes of their views; latents as tokens, type and bytes."""
-        encoder = self.get_model().encoder  # type: ignore[attr-defined]
+        encoder = self.get_model().encoder  # pyrefly: ignore[missing-attribute]
         views = [[_square(data) for data in page] for _, page in pages]
         latents = encoder(views, [cols for cols, _ in pages])
         return [(len(page), str(page.dtype).removeprefix("torch."), _bytes(page)) for page in latents]

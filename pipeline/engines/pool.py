@@ -18,7 +18,7 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Generic, Protocol
@@ -162,7 +162,7 @@ class EnginePool(Generic[ImageT]):
         await asyncio.gather(*(slot.host.stop() for slot in self._slots), return_exceptions=True)
 
     @asynccontextmanager
-    async def _slot(self, alone: bool) -> AsyncIterator[_Slot[ImageT]]:
+    async def _slot(self, alone: bool) -> AsyncGenerator[_Slot[ImageT]]:
         slot = await (self._idle_slot() if alone else self._free_slot())
         slot.num_busy += 1
         try:

@@ -176,7 +176,7 @@ class RapidOcrWorker:
 def _load(backend: str) -> Any:
     """rapidocr with its default models, quiet, on one thread, and without its libraries' telemetry."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime reads it when it is imported
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    sys.modules["openvino_telemetry"] = None  # pyrefly: ignore[unsupported-operation]
     from rapidocr import EngineType, RapidOCR
 
     params: dict[str, Any] = {

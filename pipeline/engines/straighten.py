@@ -72,7 +72,7 @@ def move_box(box: Box, transform: Transform) -> Box:
     x0, y0, x1, y1 = box
     corners = np.array([[[x0, y0], [x1, y0], [x1, y1], [x0, y1]]], np.float32)
     moved = move(corners, transform)[0]
-    return (*(float(v) for v in moved.min(axis=0)), *(float(v) for v in moved.max(axis=0)))  # type: ignore[return-value]
+    return (*(float(v) for v in moved.min(axis=0)), *(float(v) for v in moved.max(axis=0)))  # pyrefly: ignore[bad-return]
 
 
 def inverse(transform: Transform) -> Transform:

@@ -180,7 +180,7 @@ class VllmProcess:
                 self.kill()
 
 
-class _Gauges(StatLoggerBase):  # type: ignore[misc]
+class _Gauges(StatLoggerBase):
     """What vLLM gives its numbers to. One for one engine, made before it."""
 
     def __init__(self, see_step: SeeStep) -> None:

@@ -121,13 +121,13 @@ def size_pt(native_px: tuple[int, int], dpi: object) -> tuple[float, float]:
 
 def _said_dpi(dpi: object) -> float:
     with contextlib.suppress(TypeError, ValueError, IndexError, ZeroDivisionError):
-        return float(dpi[0])  # type: ignore[index]
+        return float(dpi[0])  # pyrefly: ignore[bad-index]
     return 0.0
 
 
 def _register_heif() -> None:
     try:
-        import pillow_heif  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        import pillow_heif
     except ImportError as exc:
         raise RenderFailure("unsupported", "HEIC images need pillow-heif: pip install pillow-heif") from exc
     pillow_heif.register_heif_opener()

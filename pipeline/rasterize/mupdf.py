@@ -19,8 +19,8 @@ from pipeline.records import PageFacts, Pixels
 # PyMuPDF 2 loads a neural network for layout and a writer of Markdown when it is imported: more than a second of CPU
 # and 55 MB in every rendering process, for what is never asked of it here. It does without a module that is marked as
 # missing.
-sys.modules.setdefault("pymupdf.layout", None)  # type: ignore[arg-type]
-sys.modules.setdefault("pymupdf4llm", None)  # type: ignore[arg-type]
+sys.modules.setdefault("pymupdf.layout", None)  # pyrefly: ignore[no-matching-overload]
+sys.modules.setdefault("pymupdf4llm", None)  # pyrefly: ignore[no-matching-overload]
 import pymupdf  # noqa: E402
 
 _NEEDS_UNICODE_MAP = ("Identity-H", "Identity-V", "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut
@@ -101,7 +101,7 @@ class WorkerPool:
         self._free = asyncio.Semaphore(num_workers)
 
     @contextlib.asynccontextmanager
-    async def worker(self, path: Path) -> AsyncIterator[Worker]:
+    async def worker(self, path: Path) -> AsyncGenerator[Worker]:
         """A worker to oneself, the one that has `path` open if it is idle."""
         async with self._free:
             worker = self._pick(path)

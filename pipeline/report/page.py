@@ -74,7 +74,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"count": count, "seconds": seconds, "share": share, "moment": moment, "link": link}
+    filters: dict[str, Any] = {"count": count, "seconds": seconds, "share": share, "moment": moment, "link": link}
+    environment.filters.update(filters)
     return environment
 
 

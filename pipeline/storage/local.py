@@ -15,7 +15,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +192,7 @@ def regular_file(path: str | os.PathLike[str]) -> os.stat_result:
 
 
 @contextmanager
-def _temporary_file(path: str, data: bytes) -> Iterator[str]:
+def _temporary_file(path: str, data: bytes) -> Generator[str]:
     """A file with these bytes, on the disk, in the directory of `path`; gone when the block is left."""
     directory = os.path.dirname(path)
     os.makedirs(directory, exist_ok=True)
@@ -227,7 +227,7 @@ def _link(temporary: str, path: str) -> bool:
 
 
 @contextmanager
-def mapped_errors(operation: str, uri: str) -> Iterator[None]:
+def mapped_errors(operation: str, uri: str) -> Generator[None]:
     """Turn the operating system's errors into storage errors that name the file and the operation."""
     try:
         yield

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 OBSTORE_ERRORS: dict[type[Exception], type[StorageError]] = {
     FileNotFoundError: NotFound,  # what obstore raises in place of its own NotFoundError
-    exceptions.NotFoundError: NotFound,
+    exceptions.NotFoundError: NotFound,  # pyrefly: ignore[deprecated]
     exceptions.PermissionDeniedError: PermissionDenied,
     exceptions.UnauthenticatedError: PermissionDenied,
     exceptions.AlreadyExistsError: StorageError,
@@ -42,7 +42,7 @@ OBSTORE_ERRORS: dict[type[Exception], type[StorageError]] = {
     exceptions.GenericError: StorageError,
     exceptions.BaseError: StorageError,
 }
-CLIENT_ERRORS = (*OBSTORE_ERRORS, BotoCoreError, ClientError, ResponseParserError)
+CLIENT_ERRORS: tuple[type[Exception], ...] = (*OBSTORE_ERRORS, BotoCoreError, ClientError, ResponseParserError)
 
 _TRANSIENT_BOTO = (HTTPClientError, ConnectionError, IncompleteReadError, ResponseParserError)
 _TRANSIENT_CODES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling"}

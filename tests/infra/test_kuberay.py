@@ -24,7 +24,7 @@ _KUBERNETES = "1.33"
 
 def manifests() -> list[dict[str, Any]]:
     files = sorted((_ROOT / "infra/kuberay").glob("*.yaml"))
-    return [manifest for file in files for manifest in yaml.safe_load_all(file.read_text())]
+    return [manifest for file in files for manifest in yaml.load_all(file.read_text(), yaml.CSafeLoader)]
 
 
 def manifest(kind: str) -> dict[str, Any]:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import cfnlint.api
 import pytest
-from cfnlint.core import get_rules
 
 from jobs.convert import convert
 from jobs.plan import Inputs
@@ -35,7 +33,10 @@ def policy(name: str) -> dict[str, Any]:
 
 
 def problems(document: dict[str, Any]) -> list[str]:
-    """What cfn-lint, which knows AWS's actions, says of a policy."""
+    """What cfn-lint, which knows AWS's actions and takes seconds to be imported, says of a policy."""
+    import cfnlint.api
+    from cfnlint.core import get_rules
+
     resource = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": document}}
     template = json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"Policy": resource}})
     rules = get_rules([], [], ["I", "W", "E"], include_experimental=False)
