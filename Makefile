@@ -32,7 +32,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reord
 
 # uv does not read pip's configuration: what is set there is handed on to it. A variable wins over what is said of
 # `pip install`, and that over what is said of all commands.
-pip_setting = $(shell $(UV_VENV)/bin/python -m pip config list 2>/dev/null \
+pip_setting = $(shell "$(PYTHON)" -m pip config list 2>/dev/null \
 	| sed -n "s/^:env:/variable/; s/^\(variable\|install\|global\)\.$(1)='\(.*\)'$$/\1 \2/p" \
 	| sort -r | head -n 1 | sed 's/^[a-z]* //; s/\\n/ /g')
 PACKAGES ?= $(addprefix --default-index ,$(call pip_setting,index-url)) \
@@ -107,15 +107,16 @@ lock: $(UV)  ## bring the three locks up to date with pyproject.toml
 
 # An environment of its own, so that what uv is asked for is all that .venv has.
 $(UV):
-	@"$(PYTHON)" -m venv $(UV_VENV)
-	@$(UV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@"$(PYTHON)" -m venv --without-pip $(UV_VENV)
+	@"$(PYTHON)" -m pip --python $(UV_VENV)/bin/python install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(INSTALLED): $(LOCK) pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { echo "Quire needs Python 3.11 or later, and '$(PYTHON)' is none. Name one: make PYTHON=python3.11" >&2; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version); half a minute"
-	@"$(PYTHON)" -m venv $(VENV) \
-		|| { echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@"$(PYTHON)" -m pip --version >/dev/null 2>&1 \
+		|| { echo "$(PYTHON) has no pip, which fetches uv; on Debian: apt-get install python3-pip" >&2; exit 1; }
+	@"$(PYTHON)" -m venv --without-pip $(VENV)
 	@$(MAKE) --no-print-directory $(UV)
 	@$(UV_INSTALL) --requirement $(LOCK)
 	@$(UV_INSTALL) --editable .

@@ -14,6 +14,7 @@ The AWS variables point at the server; no other credentials are in reach.
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from typing import Any
 
 import pytest
 
+import pipeline.rasterize.mupdf  # noqa: F401 - leaves out a second of PyMuPDF, whose next importer has it
 from pipeline.config import StorageSettings
 from pipeline.storage import Folder, open_folder
 from tests.rigs.endpoint import Endpoint
@@ -44,6 +46,10 @@ pytest_plugins = ["tests.groups", "tests.hangs", "tests.crashes"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store", choices=["moto", "radosgw"], default="moto", help="the S3 store behind `s3`")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is imported stays: to look through it for garbage again and again is a twentieth of the CPU
 
 
 @dataclass(frozen=True, slots=True)

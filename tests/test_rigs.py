@@ -6,7 +6,7 @@ import random
 import socket
 import sys
 import warnings
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -46,12 +46,10 @@ async def cut_off_after(num_turns: int, port: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def young_objects_only() -> Iterator[None]:
+def young_objects_only() -> None:
     """What other tests left is not meant, nor looked through: it takes seconds where PyTorch is imported."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def what_is_left_open(work: Coroutine[Any, Any, None]) -> list[str]:

@@ -15,7 +15,6 @@ import pytest
 import yaml
 from botocore.validate import ParamValidator
 from ray.autoscaler._private.util import prepare_config, validate_config
-from ray.scripts.scripts import cli as ray_command
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +41,9 @@ def check_machine(node_config: dict[str, Any]) -> None:
 
 
 def check_ray(words: Sequence[str]) -> None:
-    """Whether Ray's command line takes the words."""
+    """Whether Ray's command line, which takes seconds to be imported, takes the words."""
+    from ray.scripts.scripts import cli as ray_command
+
     program, name, *arguments = words
     assert program == "ray"
     ray_command.commands[name].make_context(name, list(arguments))

@@ -52,7 +52,9 @@ def test_an_estimate_and_the_run_that_it_foretold(tmp_path: Path) -> None:
     lengths = lengths_of(60)
     write_corpus(tmp_path / "in", lengths)
     arguments = [str(tmp_path / "in"), "--output", str(tmp_path / "out")]
-    options = set_options(("engine.name=scripted", MODES, f"flow.cache_dir={tmp_path / 'cache'}"))
+    options = set_options(
+        ("engine.name=scripted", "render.num_workers=1", MODES, f"flow.cache_dir={tmp_path / 'cache'}")
+    )
     told = quire("plan", *arguments, *options, "--estimate", "--sample", "20", "--json")
     assert told.returncode == 0, told.stderr
     estimate = json.loads(told.stdout)

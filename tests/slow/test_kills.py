@@ -46,7 +46,7 @@ def test_a_rasterizing_process(local: KillRig) -> None:
     assert report.recomputed == 0
 
 
-@pytest.mark.parametrize("store", ["moto_bucket", "rados_bucket"])
+@pytest.mark.parametrize("store", [pytest.param("moto_bucket", marks=pytest.mark.soak), "rados_bucket"])
 def test_the_driver_in_the_middle_of_a_put(local: KillRig, store: str, request: pytest.FixtureRequest) -> None:
     bucket: TestBucket = request.getfixturevalue(store)
     in_bucket, name = replace(local, storage=bucket.settings, base_uri=bucket.uri), f"put-into-{store}"

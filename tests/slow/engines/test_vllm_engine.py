@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,10 +46,12 @@ _TAKES_BOTH = (
     f'vllm.extra={{kv_cache_memory_bytes=67108864, enable_mm_embeds=true, worker_extension_cls="{EXTENSION}"}}'
 )
 
-PAGES = [
-    page_image(mode, seed, size)
-    for seed, (mode, size) in enumerate([("tiny", A4), ("base", A4), ("gundam", SLIDE), ("small", SLIDE)])
-]
+
+@cache
+def mixed_pages() -> list[PageImage]:
+    """One a mode, drawn when the first test wants them."""
+    modes = [("tiny", A4), ("base", A4), ("gundam", SLIDE), ("small", SLIDE)]
+    return [page_image(mode, seed, size) for seed, (mode, size) in enumerate(modes)]
 
 
 def request(mode: str, max_output_tokens: int = 40) -> Request:
@@ -98,7 +101,7 @@ def started(living: Callable[[], Running]) -> Running:
 
 @pytest.fixture(scope="module")
 def together(living: Callable[[], Running]) -> list[Recognition]:
-    return read(living(), *PAGES)
+    return read(living(), *mixed_pages())
 
 
 def in_front_of(started: Running, settings: Settings) -> Running:
@@ -113,8 +116,10 @@ def in_front_of(started: Running, settings: Settings) -> Running:
 
 
 def test_pages_of_mixed_modes_read_as_they_do_alone(started: Running, together: list[Recognition]) -> None:
-    assert [read(started, page)[0].text for page in PAGES] == [answer.text for answer in together]
-    assert len({answer.text for answer in together}) == len(PAGES), "what a page says depends on its pixels"
+    assert [read(started, page)[0].text for page in mixed_pages()] == [answer.text for answer in together]
+    assert len({answer.text for answer in together}) == len(mixed_pages()), (
+        "what a page says depends on its pixels"
+    )
 
 
 def test_an_answer_says_how_it_ended_and_how_sure_it_is(together: list[Recognition]) -> None:
@@ -153,15 +158,15 @@ def test_pixels_are_let_go_with_the_first_token(started: Running) -> None:
 
 def test_a_page_that_is_refused_disturbs_nobody(started: Running, together: list[Recognition]) -> None:
     runner, engine = started
-    oversize = replace(PAGES[0], views=(np.zeros((4000, 4000, 3), np.uint8),))
+    oversize = replace(mixed_pages()[0], views=(np.zeros((4000, 4000, 3), np.uint8),))
 
     async def read_all() -> list[Recognition | BaseException]:
         asked = [
-            *((page, request(page.mode)) for page in PAGES),
-            (replace(PAGES[0], mode="page150"), request("page150")),
+            *((page, request(page.mode)) for page in mixed_pages()),
+            (replace(mixed_pages()[0], mode="page150"), request("page150")),
             (oversize, request("tiny")),
-            (PAGES[0], Request("tiny", "a prompt without an image")),
-            (PAGES[0], Request("tiny", "<image>" + "too long " * 1000)),
+            (mixed_pages()[0], Request("tiny", "a prompt without an image")),
+            (mixed_pages()[0], Request("tiny", "<image>" + "too long " * 1000)),
         ]
         return await asyncio.gather(*(engine.recognize(*each) for each in asked), return_exceptions=True)
 
@@ -184,7 +189,7 @@ def test_a_page_that_is_cancelled_ends_in_vllm_too(started: Running) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        (answer,) = await asyncio.gather(engine.recognize(PAGES[0], request("tiny")))
+        (answer,) = await asyncio.gather(engine.recognize(mixed_pages()[0], request("tiny")))
         assert answer.text
         assert engine.num_running <= 1, "only the page that was read after it"
 
@@ -194,7 +199,7 @@ def test_a_page_that_is_cancelled_ends_in_vllm_too(started: Running) -> None:
 def test_temperature_draws_the_same_for_the_same_page(started: Running, together: list[Recognition]) -> None:
     runner, engine = started
     warm = replace(request("tiny"), temperature=1.0)
-    first, second = (runner.run(engine.recognize(PAGES[0], warm)) for _ in range(2))
+    first, second = (runner.run(engine.recognize(mixed_pages()[0], warm)) for _ in range(2))
     assert first.text == second.text != together[0].text
 
 
@@ -205,7 +210,7 @@ def test_latents_say_what_pixels_say_and_are_made_once(
     """The cache between the tower and the decoder."""
     overrides = ("engine.latents=reuse", f"engine.latents_uri={tmp_path}/latents", *tower)
     engine = in_front_of(started, vllm_settings(checkpoint, *overrides))
-    pages, expected = PAGES[::2], [answer.text for answer in together[::2]]
+    pages, expected = mixed_pages()[::2], [answer.text for answer in together[::2]]
     assert [answer.text for answer in read(engine, *pages)] == expected
     assert engine[1].num_encoded == len(pages)
     kept = sorted((tmp_path / "latents").rglob("*.safetensors"))
@@ -225,20 +230,23 @@ def test_latents_say_what_pixels_say_and_are_made_once(
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        (latents_prompt(torch.zeros(73, 257), "<image>"), "257"),
-        ({**page_prompt(PAGES[0], "<image>"), "multi_modal_data": {"image": ["a.png"]}}, "PageViews"),
+        (lambda: latents_prompt(torch.zeros(73, 257), "<image>"), "257"),
+        (
+            lambda: {**page_prompt(mixed_pages()[0], "<image>"), "multi_modal_data": {"image": ["a.png"]}},
+            "PageViews",
+        ),
     ],
     ids=["latents of another width", "a path"],
 )
 def test_what_the_model_does_not_take_is_refused_with_its_words(
-    started: Running, prompt: Prompt, message: str
+    started: Running, prompt: Callable[[], Prompt], message: str
 ) -> None:
     from pipeline.engines.vllm_process import Sampling
 
     runner, engine = started
 
     async def ask() -> None:
-        async for _ in engine._process.generate(dict(prompt), Sampling(0.0, 1.0, 16, 0, {})):
+        async for _ in engine._process.generate(dict(prompt()), Sampling(0.0, 1.0, 16, 0, {})):
             pass
 
     with pytest.raises(PageRejected, match=message):
@@ -258,7 +266,7 @@ def test_a_looping_page_is_stopped(looping: Running, monkeypatch: pytest.MonkeyP
     long = 400  # what is a loop in earnest takes five times as many tokens
     monkeypatch.setattr("pipeline.engines.loops.LONG_LOOP", long)
     runner, engine = looping
-    answer = runner.run(engine.recognize(PAGES[0], endless))
+    answer = runner.run(engine.recognize(mixed_pages()[0], endless))
     assert answer.finish_reason == "loop"
     assert long <= answer.num_output_tokens < long + 200
     assert answer.text == LOOPING_LETTER * answer.num_output_tokens
@@ -271,7 +279,7 @@ def test_a_stuck_engine_is_ended(looping: Running) -> None:
 
     async def stop_it() -> None:
         has_begun = asyncio.Event()
-        tasks = [asyncio.create_task(engine.recognize(PAGES[0], endless, has_begun.set)) for _ in range(2)]
+        tasks = [asyncio.create_task(engine.recognize(mixed_pages()[0], endless, has_begun.set)) for _ in range(2)]
         await wait_in_loop("a page to be begun", lambda: has_begun.is_set() or tasks[0].done(), saw=lambda: tasks)
         assert not tasks[0].done(), tasks
         for pid in engine.pids:
@@ -280,7 +288,7 @@ def test_a_stuck_engine_is_ended(looping: Running) -> None:
             with pytest.raises(EngineDead):
                 await task
         with pytest.raises(EngineDead):
-            await engine.recognize(PAGES[0], endless)
+            await engine.recognize(mixed_pages()[0], endless)
 
     runner.run(stop_it())
     _, left = psutil.wait_procs(processes, timeout=20)
