@@ -213,7 +213,7 @@ def modules_on_radosgw(resources: Resources, seed: int) -> None:
 def marked_soak(resources: Resources, seed: int) -> None:
     """What `make test` leaves out: the bench with the real vLLM, the encoder at another size, the longest document. No
     seed changes them."""
-    _pytest("-m", "soak", "tests/slow")
+    _pytest("-m", "soak")
 
 
 def shuffled(resources: Resources, seed: int) -> None:

@@ -1,10 +1,6 @@
-"""A store that answers 503 in bursts, drops connections, cuts bodies and loses answers: the same results.
-
-And two runs at once on one output, which do no harm.
-"""
+"""A store that answers 503 in bursts, drops connections, cuts bodies and loses answers: the same results."""
 
 import asyncio
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,8 +12,7 @@ from pipeline.settings_file import load_settings
 from pipeline.storage import open_folder
 from tests.conftest import TestBucket
 from tests.rigs.fault_proxy import FaultRates, fault_proxy
-from tests.runs import SCRIPTED, all_pages, command, page_keys, read_table, results, set_options, write_samples
-from tests.waiting import wait_for_end
+from tests.runs import SCRIPTED, all_pages, page_keys, read_table, results, write_samples
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -55,21 +50,6 @@ def test_a_stormy_store_gives_the_same_results(s3: TestBucket, tmp_path: Path) -
     expected, got = results(s3.folder("calm")), results(s3.folder("stormy"))
     assert got == expected
     assert page_keys(read_table(s3.folder("stormy"), "pages")) == all_pages(pages)
-
-
-def test_two_runs_at_once_on_one_output(s3: TestBucket, tmp_path: Path) -> None:
-    pages = upload(s3, tmp_path / "in")
-    asyncio.run(
-        convert(Inputs((f"{s3.uri}/in",), (), f"{s3.uri}/alone"), settings_for(s3, tmp_path), use_ray=False)
-    )
-    options = set_options((*RUN, "scripted.seconds_per_page=0.05", f"flow.cache_dir={tmp_path / 'cache'}"))
-    arguments = ["convert", f"{s3.uri}/in", "--output", f"{s3.uri}/together", *options]
-    arguments += ["--endpoint-url", s3.endpoint.url]
-    runs = [subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    errors = [wait_for_end(run, bound_s=200)[1] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], errors
-    assert results(s3.folder("together")) == results(s3.folder("alone"))
-    assert page_keys(read_table(s3.folder("together"), "pages")) == all_pages(pages)
 
 
 async def test_a_run_may_read_one_store_and_write_here(s3: TestBucket, tmp_path: Path) -> None:

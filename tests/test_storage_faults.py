@@ -52,20 +52,6 @@ def _assert_faults_happened(proxy: FaultProxy) -> None:
     assert {"slow_down", "reset", "cut_body", "lost_answer", "conflict"} <= set(proxy.counts), proxy.counts
 
 
-def test_one_winner_at_most_when_answers_are_lost(s3: TestBucket) -> None:
-    with fault_proxy(s3.endpoint.port, FAULTS, seed=2) as proxy:
-        folder = open_folder(f"{s3.uri}/out", s3.through(proxy.url))
-        for round_index in range(5):
-            key = f"shard={round_index}"
-            with ThreadPoolExecutor(16) as pool:
-                bodies = [str(writer).encode() * 1000 for writer in range(16)]
-                answers = list(pool.map(lambda body, key=key: folder.put_if_absent(key, body), bodies))
-            assert answers.count(True) <= 1
-            stored = folder.get(key)
-            assert stored in bodies
-            assert not any(answers) or stored == bodies[answers.index(True)]
-
-
 def test_a_store_that_never_recovers_is_reported(moto_bucket: TestBucket) -> None:
     with fault_proxy(moto_bucket.endpoint.port, FaultRates(slow_down=1.0)) as proxy:
         settings = StorageSettings(endpoint_url=proxy.url, max_retries=2, retry_timeout_s=5)

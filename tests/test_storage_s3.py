@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -111,14 +110,6 @@ def test_what_can_be_no_key_is_not_found(s3: TestBucket, tmp_path: Path, key: st
         with pytest.raises(NotFound, match="no S3 key can have this name") as caught:
             operation(key)
         assert str(caught.value).encode()
-
-
-def test_more_keys_than_a_page_holds(s3: TestBucket) -> None:
-    folder = s3.folder("in")
-    keys = [f"{index:05d}" for index in range(1010)]
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda key: folder.put(key, b"x"), keys))
-    assert keys_of(folder) == keys
 
 
 # Messages

@@ -85,7 +85,7 @@ async def test_bullets_that_the_recogniser_drops_make_a_list(engine: RapidOcrEng
     ]
 
 
-@pytest.mark.parametrize("num_quarters", [1, 2, 3])
+@pytest.mark.parametrize("num_quarters", [1, 2, pytest.param(3, marks=pytest.mark.soak)])
 async def test_turned_pages_read_like_upright_ones(
     engine: RapidOcrEngine, upright: Recognition, num_quarters: int
 ) -> None:

@@ -68,7 +68,7 @@ def without_flask() -> Iterator[None]:
     hidden = {
         name: module
         for name, module in sys.modules.items()
-        if any(type(value).__module__ == "werkzeug.local" for value in vars(module).values())
+        if any(type(value).__module__ == "werkzeug.local" for value in getattr(module, "__dict__", {}).values())
     }
     for name in hidden:
         del sys.modules[name]

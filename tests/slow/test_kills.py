@@ -69,7 +69,7 @@ def test_the_driver_between_the_pages_and_the_documents_of_a_shard(
     assert in_bucket.go_on("between").num_committed >= 1
 
 
-@pytest.mark.parametrize("kind", ["document=", "part-"])
+@pytest.mark.parametrize("kind", ["document=", pytest.param("part-", marks=pytest.mark.soak)])
 def test_the_driver_as_it_finishes(in_bucket: KillRig, moto_bucket: TestBucket, kind: str) -> None:
     """At the row of a document of several shards, and at those of documents without pages."""
     hold = Hold(rf"PUT .*/documents/{kind}")

@@ -1,25 +1,33 @@
-"""A real object store: the contract of every store, races for one key with answers lost, two whole runs at once,
-credentials that it checks, and its death.
+"""A real object store: the contract of every store, long listings, races for one key with answers lost, two whole runs
+at once, credentials that it checks, and its death.
 
-What is imported from elsewhere runs here with a real store for moto.
+The tests of the contract are those that run with moto, too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from jobs.convert import convert
+from jobs.plan import Inputs
 from pipeline.config import StorageSettings
 from pipeline.errors import PermissionDenied
 from pipeline.storage import Folder, open_folder
 from tests.conftest import TestBucket, keys_of
+from tests.rigs.fault_proxy import fault_proxy
 from tests.rigs.radosgw import RadosGateway
-from tests.test_faulty_store import test_two_runs_at_once_on_one_output  # noqa: F401
+from tests.runs import all_pages, command, page_keys, read_table, results, set_options
+from tests.test_faulty_store import RUN, settings_for, upload
 from tests.test_storage import *  # noqa: F403
-from tests.test_storage_faults import test_one_winner_at_most_when_answers_are_lost  # noqa: F401
+from tests.test_storage_faults import FAULTS
 from tests.test_storage_s3 import *  # noqa: F403
+from tests.waiting import wait_for_end
 
 
 @pytest.fixture
@@ -30,6 +38,43 @@ def s3(rados_bucket: TestBucket) -> TestBucket:
 @pytest.fixture
 def folder(s3: TestBucket) -> Folder:
     return s3.folder("a/folder")
+
+
+def test_more_keys_than_a_page_holds(s3: TestBucket) -> None:
+    folder = s3.folder("in")
+    keys = [f"{index:05d}" for index in range(1010)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda key: folder.put(key, b"x"), keys))
+    assert keys_of(folder) == keys
+
+
+def test_one_winner_at_most_when_answers_are_lost(s3: TestBucket) -> None:
+    with fault_proxy(s3.endpoint.port, FAULTS, seed=2) as proxy:
+        folder = open_folder(f"{s3.uri}/out", s3.through(proxy.url))
+        for round_index in range(5):
+            key = f"shard={round_index}"
+            with ThreadPoolExecutor(16) as pool:
+                bodies = [str(writer).encode() * 1000 for writer in range(16)]
+                answers = list(pool.map(lambda body, key=key: folder.put_if_absent(key, body), bodies))
+            assert answers.count(True) <= 1
+            stored = folder.get(key)
+            assert stored in bodies
+            assert not any(answers) or stored == bodies[answers.index(True)]
+
+
+def test_two_runs_at_once_on_one_output(s3: TestBucket, tmp_path: Path) -> None:
+    pages = upload(s3, tmp_path / "in")
+    asyncio.run(
+        convert(Inputs((f"{s3.uri}/in",), (), f"{s3.uri}/alone"), settings_for(s3, tmp_path), use_ray=False)
+    )
+    options = set_options((*RUN, "scripted.seconds_per_page=0.05", f"flow.cache_dir={tmp_path / 'cache'}"))
+    arguments = ["convert", f"{s3.uri}/in", "--output", f"{s3.uri}/together", *options]
+    arguments += ["--endpoint-url", s3.endpoint.url]
+    runs = [subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [wait_for_end(run, bound_s=200)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], errors
+    assert results(s3.folder("together")) == results(s3.folder("alone"))
+    assert page_keys(read_table(s3.folder("together"), "pages")) == all_pages(pages)
 
 
 @pytest.mark.parametrize("variable", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
