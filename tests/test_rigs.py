@@ -8,11 +8,14 @@ import sys
 import warnings
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.conftest import TestBucket
+from tests.rigs import ray_cluster
 from tests.rigs.endpoint import free_port
 from tests.rigs.fault_proxy import Listener, Serve, forward
 
@@ -96,3 +99,19 @@ def test_processes_whose_chance_is_seeded_alike_have_other_ports() -> None:
         random.seed(7)
         ports.append([free_port() for _ in range(4)])
     assert ports[0] != ports[1]
+
+
+@pytest.mark.parametrize("num_failures", [0, 2, 3])
+def test_a_cluster_that_does_not_start_is_tried_again_and_then_told(
+    monkeypatch: pytest.MonkeyPatch, num_failures: int
+) -> None:
+    """With commands that stand in for `ray start`."""
+    gives_up = [sys.executable, "-c", "print('timed out during startup'); raise SystemExit(1)"]
+    starts = [sys.executable, "-c", "print('Ray runtime started', flush=True); import time; time.sleep(600)"]
+    commands = [gives_up] * num_failures + [starts]
+    monkeypatch.setattr(ray_cluster, "_command", lambda *_: commands.pop(0))
+    told = pytest.raises(Exception, match="ended with 1: timed out") if num_failures == 3 else nullcontext()
+    with told, ray_cluster.ray_cluster(1, {}, has_jobs_api=False) as cluster:
+        assert not commands
+    if num_failures < 3:
+        assert not psutil.pid_exists(cluster.pid) and not cluster.folder.parent.exists()

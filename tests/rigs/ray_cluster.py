@@ -16,7 +16,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tests.rigs.endpoint import free_port
 from tests.waiting import wait_for
 
 _START_TIMEOUT_S = 90
+_START_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,24 @@ class RayCluster:
 @contextmanager
 def ray_cluster(num_cpus: int, variables: Mapping[str, str], has_jobs_api: bool = True) -> Iterator[RayCluster]:
     """`variables` are set in all of its processes, as on nodes. The Jobs API needs the dashboard, which takes long."""
+    for num_left in reversed(range(_START_TRIES)):
+        with ExitStack() as stack:
+            try:
+                cluster = stack.enter_context(_started(num_cpus, variables, has_jobs_api))
+            except _NotStarted:
+                if num_left:
+                    continue
+                raise
+            yield cluster
+            return
+
+
+class _NotStarted(Exception):
+    """`ray start` gives up after 30 s, a time that no setting changes and that a machine may stand still for."""
+
+
+@contextmanager
+def _started(num_cpus: int, variables: Mapping[str, str], has_jobs_api: bool) -> Iterator[RayCluster]:
     own = Path(tempfile.mkdtemp(prefix="qray-"))  # sockets below it must have short names
     folder, token = own / "r", secrets.token_hex()
     (own / "token").write_text(token)
@@ -125,7 +144,8 @@ def _wait(process: subprocess.Popen[bytes], dashboard_port: int, log: Path) -> N
     """Until its node is there and, if it has one, the Jobs API asks for a token."""
 
     def answers() -> bool:
-        assert process.poll() is None, f"ray start ended with {process.returncode}: {log.read_text()}"
+        if process.poll() is not None:
+            raise _NotStarted(f"ray start ended with {process.returncode}: {log.read_text()}")
         if "Ray runtime started" not in log.read_text():
             return False
         if not dashboard_port:
