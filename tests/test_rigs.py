@@ -107,7 +107,7 @@ def test_a_cluster_that_does_not_start_is_tried_again_and_then_told(
 ) -> None:
     """With commands that stand in for `ray start`."""
     gives_up = [sys.executable, "-c", "print('timed out during startup'); raise SystemExit(1)"]
-    starts = [sys.executable, "-c", "print('Ray runtime started', flush=True); import time; time.sleep(600)"]
+    starts = [sys.executable, "-c", "import signal; print('Ray runtime started', flush=True); signal.pause()"]
     commands = [gives_up] * num_failures + [starts]
     monkeypatch.setattr(ray_cluster, "_command", lambda *_: commands.pop(0))
     told = pytest.raises(Exception, match="ended with 1: timed out") if num_failures == 3 else nullcontext()
