@@ -4,6 +4,7 @@ import asyncio
 import gc
 import random
 import socket
+import subprocess
 import sys
 import warnings
 from collections.abc import Coroutine
@@ -13,11 +14,13 @@ from typing import Any
 
 import psutil
 import pytest
+from ray.cluster_utils import Cluster
 
 from tests.conftest import TestBucket
 from tests.rigs import ray_cluster
 from tests.rigs.endpoint import free_port
 from tests.rigs.fault_proxy import Listener, Serve, forward
+from tests.rigs.ray_nodes import add_node
 
 
 async def read_to_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -115,3 +118,24 @@ def test_a_cluster_that_does_not_start_is_tried_again_and_then_told(
         assert not commands
     if num_failures < 3:
         assert not psutil.pid_exists(cluster.pid) and not cluster.folder.parent.exists()
+
+
+@pytest.mark.parametrize("num_failures", [0, 2, 3])
+def test_a_node_that_does_not_start_is_ended_and_tried_again_and_then_told(num_failures: int) -> None:
+    processes: list[subprocess.Popen[bytes]] = []
+
+    class SlowCluster(Cluster):
+        def add_node(self, wait: bool = True, **node_args: object) -> Any:
+            processes.append(subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]))
+            if len(processes) <= num_failures:
+                raise Exception("timed out during startup")
+
+    told = pytest.raises(Exception, match="timed out during startup") if num_failures == 3 else nullcontext()
+    with told:
+        add_node(SlowCluster(), num_cpus=1)
+    ended = processes[:num_failures]
+    assert len(processes) == min(num_failures + 1, 3)
+    assert [process.poll() is not None for process in processes] == [process in ended for process in processes]
+    for process in processes:
+        process.kill()
+        process.wait()

@@ -1,7 +1,7 @@
 """A Ray cluster as a person starts one, `ray start --head`, with token authentication and its own ports and folders.
 
 Runs in the foreground under this process and ends with it; other clusters on the machine are left alone, which
-`ray stop` would not do.
+`ray stop` would not do. For nodes that a test adds and takes away: `ray_nodes`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -27,7 +26,7 @@ from tests.rigs.endpoint import free_port
 from tests.waiting import wait_for
 
 _START_TIMEOUT_S = 90
-_START_TRIES = 3
+START_TRIES = 3  # Ray gives a node 30 s, a time that no setting changes and that a machine may stand still for
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class RayCluster:
 @contextmanager
 def ray_cluster(num_cpus: int, variables: Mapping[str, str], has_jobs_api: bool = True) -> Iterator[RayCluster]:
     """`variables` are set in all of its processes, as on nodes. The Jobs API needs the dashboard, which takes long."""
-    for num_left in reversed(range(_START_TRIES)):
+    for num_left in reversed(range(START_TRIES)):
         with ExitStack() as stack:
             try:
                 cluster = stack.enter_context(_started(num_cpus, variables, has_jobs_api))
@@ -63,7 +62,7 @@ def ray_cluster(num_cpus: int, variables: Mapping[str, str], has_jobs_api: bool 
 
 
 class _NotStarted(Exception):
-    """`ray start` gives up after 30 s, a time that no setting changes and that a machine may stand still for."""
+    """With what `ray start` printed."""
 
 
 @contextmanager
@@ -90,24 +89,14 @@ def _started(num_cpus: int, variables: Mapping[str, str], has_jobs_api: bool) ->
         shutil.rmtree(own, ignore_errors=True)
 
 
-def node_options() -> dict[str, Any]:
-    """For `Cluster.add_node`: without what costs CPU and does nothing for a run, and with ports for the agents. Those
-    that choose theirs have to tell them within 15 s, or their node aborts, and a busy machine takes longer."""
-    return {"object_store_memory": 200 << 20, "include_log_monitor": False, **_agent_ports()}
-
-
-def head_options() -> dict[str, Any]:
-    """For `Cluster(head_node_args=…)`."""
-    return {**node_options(), "include_dashboard": False, "no_monitor": True}
-
-
-def _agent_ports() -> dict[str, int]:
+def agent_ports() -> dict[str, int]:
+    """Agents that choose theirs must tell them within 15 s, or their node aborts, and a busy machine takes longer."""
     names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
     return {name: free_port() for name in names}
 
 
 def _command(folder: Path, port: int, dashboard_port: int, num_cpus: int) -> list[str]:
-    ports = _agent_ports()
+    ports = agent_ports()
     options = {
         "--node-ip-address": "127.0.0.1",
         "--port": str(port),
@@ -164,12 +153,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=30)
-    left = [other for other in psutil.process_iter() if _session(other.pid) == process.pid]
-    for other in left:
-        with suppress(psutil.NoSuchProcess):
-            other.kill()
-    psutil.wait_procs(left, timeout=30)
+    kill(other for other in psutil.process_iter() if _session(other.pid) == process.pid)
     process.wait(timeout=30)
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """And wait until they have ended."""
+    killed = list(processes)
+    for process in killed:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(killed, timeout=30)
 
 
 def _session(pid: int) -> int:

@@ -25,7 +25,7 @@ from pipeline.engines.scripted_engine import journal_counts
 from tests.kills import is_running
 from tests.rigs.endpoint import free_port
 from tests.rigs.prometheus import Prometheus, prometheus, require_prometheus
-from tests.rigs.ray_cluster import head_options, node_options
+from tests.rigs.ray_nodes import add_node, head_node
 from tests.runs import read_table, scripted_settings, write_samples
 from tests.waiting import wait_for, wait_in_loop
 
@@ -38,16 +38,15 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
     """A head node and a node with CPUs, and the folder where Ray lists their metrics ports. Not below `tmp_path`, which
     is too long for a socket's name."""
     require_prometheus()
-    monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        head = {**head_options(), "num_cpus": 0, "include_dashboard": True, "dashboard_port": free_port()}
-        cluster = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": folder})
-        cluster.add_node(num_cpus=1, temp_dir=folder, **node_options())
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder,
+        head_node(num_cpus=0, include_dashboard=True, dashboard_port=free_port(), temp_dir=folder) as cluster,
+    ):
+        add_node(cluster, num_cpus=1, temp_dir=folder)
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         yield cluster, Path(folder)
         ray.shutdown()
-        cluster.shutdown()
 
 
 def shipped_configuration(folder: Path, ray_folder: Path) -> Path:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from pipeline.records import PageImage, PageRange, Recognition, Request, Shard
 from pipeline.storage import open_folder
 from pipeline.usage import used_hours
 from tests import documents
-from tests.rigs.ray_cluster import head_options, node_options
+from tests.rigs.ray_nodes import add_node, head_node
 from tests.runs import peak_in_flight, read_table, results, scripted_settings, write_samples
 from tests.waiting import wait_in_loop
 
@@ -59,17 +58,6 @@ def growing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         yield cluster
         ray.shutdown()
-
-
-@contextmanager
-def head_node(num_cpus: int) -> Iterator[Cluster]:
-    with pytest.MonkeyPatch.context() as variables:
-        variables.setenv("RAY_worker_niceness", "0")  # other tests run beside this one
-        cluster = Cluster(initialize_head=True, head_node_args={**head_options(), "num_cpus": num_cpus})
-        try:
-            yield cluster
-        finally:
-            cluster.shutdown()
 
 
 def inputs_of(tmp_path: Path, output: str) -> Inputs:
@@ -206,8 +194,7 @@ def test_a_cluster_may_grow_into_its_work_and_a_lost_node_costs_only_what_was_on
 
     async def change_nodes() -> None:
         await wait_in_loop("both engines to ask Ray for a place", are_asking, saw=engine_states)
-        # In no thread: it installs signal handlers.
-        _, lost = [growing.add_node(num_cpus=1, **node_options()) for _ in range(2)]
+        _, lost = [add_node(growing, num_cpus=1) for _ in range(2)]
         await wait_in_loop("engines to begin six pages", lambda: num_begun() >= 6, saw=num_begun)
         await asyncio.to_thread(growing.remove_node, lost, allow_graceful=False)
         assert num_begun() < sum(pages.values()), "it is lost while there is work left"

@@ -16,7 +16,7 @@ from jobs.convert import convert
 from jobs.plan import Inputs
 from pipeline.config import StorageSettings
 from pipeline.storage import open_folder
-from tests.rigs.ray_cluster import head_options
+from tests.rigs.ray_nodes import head_node
 from tests.rigs.vllm_engines import vllm_settings
 from tests.rigs.vllm_environment import vllm_environment
 from tests.runs import all_pages, page_keys, read_table, write_samples
@@ -27,13 +27,10 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    with vllm_environment():
-        cluster = Cluster(initialize_head=True, head_node_args={**head_options(), "num_cpus": 1})
+    with vllm_environment(), head_node(num_cpus=1) as cluster:
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         yield cluster
         ray.shutdown()
-        cluster.shutdown()
 
 
 def engine_processes() -> list[psutil.Process]:
