@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -20,7 +19,7 @@ from tests.rigs.ray_nodes import head_node
 from tests.rigs.vllm_engines import vllm_settings
 from tests.rigs.vllm_environment import vllm_environment
 from tests.runs import all_pages, page_keys, read_table, write_samples
-from tests.waiting import wait_in_loop
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
 
@@ -36,6 +35,10 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
 def engine_processes() -> list[psutil.Process]:
     """vLLM's own, wherever on this machine they run for this test's children."""
     return [child for child in psutil.Process().children(recursive=True) if "EngineCore" in _name(child)]
+
+
+def children() -> list[str]:
+    return [_name(child) for child in psutil.Process().children(recursive=True)]
 
 
 def _name(process: psutil.Process) -> str:
@@ -61,31 +64,27 @@ def test_an_engine_killed_in_mid_shard_costs_no_page(
         "engine.start_timeout_s=150",
     )
     settings = vllm_settings(small_checkpoint, *overrides)
-    killed: list[int] = []
 
-    async def kill_an_engine() -> None:
-        """As soon as latents show that pages are being read."""
-        await wait_in_loop(
+    def kill_an_engine() -> None:
+        """As soon as latents show that pages are being read. In a thread, whatever the run does to its event loop."""
+        wait_for(
             "the latents of a page",
             lambda: list((tmp_path / "out/latents").rglob("*.safetensors")),
             bound_s=400,
             saw=lambda: [process.cmdline() for process in engine_processes()],
         )
-        for process in engine_processes():
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-                killed.append(process.pid)
+        for process in wait_for("vLLM's process", engine_processes, saw=children):
+            process.kill()
 
     async def run() -> None:
         inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
         async with asyncio.TaskGroup() as group:  # whichever fails ends the other
-            group.create_task(kill_an_engine())
+            group.create_task(asyncio.to_thread(kill_an_engine))
             account = await convert(inputs, settings, use_ray=True)
         assert account.is_complete and not account.problems
         assert account.pages.total() == sum(pages.values())
 
     asyncio.run(run())
-    assert killed
     table = read_table(tmp_path / "out", "pages")
     assert page_keys(table) == all_pages(pages)
     _check_rows(table.to_pylist(), tmp_path / "out")
