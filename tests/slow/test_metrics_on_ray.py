@@ -116,10 +116,13 @@ async def convert_and_lose_the_runner(inputs: Inputs, settings: Settings, journa
         return sum(journal_counts(journal).values())
 
     await wait_in_loop("engines to begin eight pages", lambda: num_begun() >= 8, saw=num_begun)
-    processes = psutil.Process().children(recursive=True)
-    [runner] = [process for process in processes if is_running(process, "ray::Runner")]
+    [runner] = await wait_in_loop("the runner's process", lambda: processes_that_run("ray::Runner"))
     runner.kill()
     return await running
+
+
+def processes_that_run(title: str) -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if is_running(child, title)]
 
 
 def check_alerts(server: Prometheus) -> None:
