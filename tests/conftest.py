@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import pipeline.rasterize.mupdf  # noqa: F401 - leaves out a second of PyMuPDF, whose next importer has it
 from pipeline.config import StorageSettings
@@ -39,7 +40,9 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = str(24 * 3600)  # noqa: SIM112 - Ray's own spelling
 # Before anything imports torch: threads that wait for each other burn the cores that several tests share.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 pytest_plugins = ["tests.groups", "tests.hangs", "tests.crashes"]
 

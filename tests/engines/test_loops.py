@@ -78,7 +78,7 @@ def test_honest_repetition_is_no_loop(text: str, piece: int) -> None:
 UNITS = st.text(alphabet="ab <>td/.\n", min_size=1, max_size=60)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="abc. ", max_size=300), UNITS, st.integers(1, 9000), st.integers(1, 500))
 def test_what_is_noticed_is_a_loop_for_the_finished_text_too(
     start: str, unit: str, length: int, piece: int
@@ -92,7 +92,7 @@ def test_what_is_noticed_is_a_loop_for_the_finished_text_too(
         assert length < FILLER_LOOP + CHECK_EVERY + piece
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(alphabet="01", min_size=1, max_size=LONGEST_UNIT), st.data())
 def test_any_unit_is_found_and_one_flaw_starts_it_anew(unit: str, data: st.DataObject) -> None:
     loop = (unit * 2 * FILLER_LOOP)[: FILLER_LOOP + CHECK_EVERY]
