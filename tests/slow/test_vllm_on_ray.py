@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -19,7 +21,7 @@ from tests.rigs.ray_nodes import head_node
 from tests.rigs.vllm_engines import vllm_settings
 from tests.rigs.vllm_environment import vllm_environment
 from tests.runs import all_pages, page_keys, read_table, write_samples
-from tests.waiting import wait_for
+from tests.waiting import Found, wait_for
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
 
@@ -35,6 +37,16 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
 def engine_processes() -> list[psutil.Process]:
     """vLLM's own, wherever on this machine they run for this test's children."""
     return [child for child in psutil.Process().children(recursive=True) if "EngineCore" in _name(child)]
+
+
+def kill_engines() -> list[int]:
+    """The ids of those that there were to kill."""
+    killed = []
+    for process in engine_processes():
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+            killed.append(process.pid)
+    return killed
 
 
 def children() -> list[str]:
@@ -65,22 +77,32 @@ def test_an_engine_killed_in_mid_shard_costs_no_page(
     )
     settings = vllm_settings(small_checkpoint, *overrides)
 
+    is_over = threading.Event()
+
+    def so_far(found: list[Found]) -> list[Found]:
+        assert not is_over.is_set(), "the run ended before"
+        return found
+
     def kill_an_engine() -> None:
-        """As soon as latents show that pages are being read. In a thread, whatever the run does to its event loop."""
-        wait_for(
-            "the latents of a page",
-            lambda: list((tmp_path / "out/latents").rglob("*.safetensors")),
-            bound_s=400,
-            saw=lambda: [process.cmdline() for process in engine_processes()],
-        )
-        for process in wait_for("vLLM's process", engine_processes, saw=children):
-            process.kill()
+        """As soon as latents show that pages are being read; those make the run start another. In a thread, so that
+        what the run does to its event loop delays nothing."""
+        latents = tmp_path / "out/latents"
+
+        def others() -> list[psutil.Process]:
+            return [process for process in engine_processes() if process.pid not in killed]
+
+        wait_for("latents", lambda: so_far(list(latents.rglob("*.safetensors"))), bound_s=400, saw=children)
+        killed = wait_for("an engine to kill", lambda: so_far(kill_engines()), saw=children)
+        wait_for("another engine", lambda: so_far(others()), bound_s=400, saw=children)
 
     async def run() -> None:
         inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
         async with asyncio.TaskGroup() as group:  # whichever fails ends the other
             group.create_task(asyncio.to_thread(kill_an_engine))
-            account = await convert(inputs, settings, use_ray=True)
+            try:
+                account = await convert(inputs, settings, use_ray=True)
+            finally:
+                is_over.set()
         assert account.is_complete and not account.problems
         assert account.pages.total() == sum(pages.values())
 
