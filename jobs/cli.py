@@ -11,7 +11,7 @@ import click
 
 from jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_SUMS_DISAGREE, EXIT_TOO_MANY_GONE
 from jobs.printable import printable_lines
-from pipeline.errors import AccountingError, QuireError, RunStopped, TooManyGone
+from pipeline.errors import AccountingError, DamagedResults, QuireError, RunStopped, TooManyGone
 
 _COMMANDS = {
     "plan": "jobs.plan:plan_command",
@@ -58,7 +58,7 @@ def main() -> None:
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)
-    except AccountingError as exc:
+    except (AccountingError, DamagedResults) as exc:
         _fail(str(exc), EXIT_SUMS_DISAGREE)
     except RunStopped as exc:
         _fail(str(exc), EXIT_STOPPED)

@@ -71,7 +71,8 @@ def convert_command(
     Exit codes: 0  every page is accounted for and was read
                 3  every page is accounted for; some pages or documents failed, each with its reason
                 6  stopped by a limit or by the canary; goes on with a higher limit, another bound or --no-canary
-                1  stopped by an error, 2 wrong usage, 4 the sums do not agree, 130 interrupted
+                4  the sums do not agree, or a file of the results is damaged
+                1  stopped by an error, 2 wrong usage, 130 interrupted
     """
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))

@@ -70,7 +70,8 @@ def nightly_command(
                 3  up to date; some new pages or documents failed, or could not be fetched
                 6  a limit or the canary stopped it; what is converted stays, and no night is recorded
                 7  too many objects are gone at once: nothing was done; see --allow-deletions
-                1  stopped by an error, 2 wrong usage, 4 the sums do not agree, 130 interrupted
+                4  the sums do not agree, or a file of the results is damaged
+                1  stopped by an error, 2 wrong usage, 130 interrupted
     """
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))

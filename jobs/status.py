@@ -23,8 +23,8 @@ from pipeline.storage import open_folder
 def status_command(context: click.Context, /, output: str, as_json: bool, **options: Any) -> None:
     """Show how far the run in OUTPUT is, how pages ended, and failures by kind.
 
-    Exits with 0 if all is done and read, 3 if pages or documents failed, 4 if the sums do not agree, and 5 if
-    shards are left to do.
+    Exits with 0 if all is done and read, 3 if pages or documents failed, 4 if the sums do not agree or a file is
+    damaged, and 5 if shards are left to do.
     """
     folder = open_folder(output, settings_from(**options).storage)
     described = read(folder)

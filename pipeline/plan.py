@@ -20,11 +20,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from dataclasses import replace
 
 from pipeline.config import PlanSettings
-from pipeline.errors import StorageError
+from pipeline.errors import DamagedResults, StorageError
 from pipeline.naming import collision_key, safe_name, with_suffix_of
 from pipeline.plan_log import CONVERTED, Planned, append_part, part_keys, part_number, read_part
 from pipeline.records import Document, DocumentRef, DocumentStatus
 from pipeline.storage import Folder
+from pipeline.write import committed_shards
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,10 @@ class PlanIndex:
             self._take_name(planned.document)
             if not self._is_lost(planned):
                 self._add(planned.document)
+
+    def without_plan(self, shard_ids: Collection[str]) -> set[str]:
+        """Those of these shards that no part has planned."""
+        return set(shard_ids) - self._shard_ids
 
     def holds_shard_of(self, part: Iterable[Planned]) -> bool:
         """Whether a shard of this name is planned already: these pages were lost once and are planned again."""
@@ -139,9 +144,18 @@ async def plan(
 
     `probe` turns a reference into a document whose `output_name` is not settled yet. `retry`, `lost`: see
     `PlanIndex`.
-    Memory is bounded by a part and the index.
+    Memory is bounded by a part and the index. Raises `DamagedResults` if parts of the plan are gone: what they held
+    would be converted twice.
     """
+    done = await asyncio.to_thread(
+        committed_shards, folder
+    )  # before the plan: a shard is planned before it is written
     index = await asyncio.to_thread(load_index, folder, retry, lost)
+    if strays := index.without_plan(done):
+        raise DamagedResults(
+            f"{folder.uri}/pages has shards that no part of the plan names ({len(strays)}, one of them {min(strays)}): "
+            "parts of the plan are gone. Bring them back from a copy, or convert into a new output folder"
+        )
     pending: list[Document] = []
     async for document in _in_order(_unknown(refs, index), probe, settings.num_fetches):
         pending.append(document)

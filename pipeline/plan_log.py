@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.errors import DamagedResults
 from pipeline.records import Document, DocumentStatus, PageRange, Shard
 from pipeline.schema import PLAN
 from pipeline.storage import Folder
@@ -28,9 +29,23 @@ class Planned:
     ranges: tuple[tuple[str, int, int], ...] = ()
 
 
+def part_key(number: int) -> str:
+    return f"plan/part-{number:06d}.parquet"
+
+
 def part_keys(folder: Folder) -> list[str]:
-    """The parts of the plan, in order."""
-    return [info.key for info in folder.list("plan/") if _PART_KEY.fullmatch(info.key)]
+    """The parts of the plan, in order. Raises `DamagedResults` if one is missing: its documents would be taken for new
+    ones, planned and paid for a second time."""
+    listed = {number for info in folder.list("plan/") if (number := part_number(info.key)) >= 0}
+    keys = [part_key(number) for number in range(max(listed, default=-1) + 1)]
+    for number, key in enumerate(keys):
+        # A listing may have passed a place just before a part was written there: ask for what it lacks.
+        if number not in listed and not folder.exists(key):
+            raise DamagedResults(
+                f"{folder.uri}/{key} is missing, and later parts of the plan are there. Run again, in case that the "
+                "store did not list it; or else bring it back from a copy, or convert into a new output folder"
+            )
+    return keys
 
 
 def planned_shards(folder: Folder) -> Iterator[Shard]:
@@ -58,7 +73,7 @@ def shards_of(part: Sequence[Planned]) -> Iterator[Shard]:
 
 def append_part(folder: Folder, number: int, part: Sequence[Planned]) -> bool:
     """Write a part under its number; False if another planner has taken it."""
-    return folder.put_if_absent(f"plan/part-{number:06d}.parquet", to_parquet(map(_to_row, part), PLAN))
+    return folder.put_if_absent(part_key(number), to_parquet(map(_to_row, part), PLAN))
 
 
 def part_number(key: str) -> int:

@@ -11,6 +11,7 @@ import json
 import time
 import uuid
 
+from pipeline.errors import DamagedResults
 from pipeline.storage import Folder
 
 
@@ -39,5 +40,15 @@ class Meter:
 
 def used_hours(folder: Folder) -> float:
     """GPU-hours (or core-hours) of all runs that noted any."""
-    noted = [json.loads(folder.get(info.key)) for info in folder.list("usage/")]
-    return float(sum(run["num_devices"] * run["seconds"] for run in noted) / 3600)
+    return sum(_hours(folder, info.key) for info in folder.list("usage/"))
+
+
+def _hours(folder: Folder, key: str) -> float:
+    try:
+        noted = json.loads(folder.get(key))
+        return float(noted["num_devices"] * noted["seconds"] / 3600)
+    except (ValueError, TypeError, KeyError) as exc:
+        raise DamagedResults(
+            f"{folder.uri}/{key} is damaged: bring it back from a copy; or delete it, and the limit on hours or cost "
+            "does not know of that run"
+        ) from exc

@@ -144,6 +144,29 @@ def test_errors_say_what_and_what_next(
     assert words in done.errors
 
 
+def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf())
+    output = tmp_path / "out"
+    arguments = [str(tmp_path / "a.pdf"), "--output", str(output), *OPTIONS]
+    assert quire_here("plan", *arguments).exit_code == 0
+    status, convert = ["status", str(output)], ["convert", *arguments, "--max-cost", "1000"]
+    for name, readers in {
+        "quire.json": [status, convert],
+        "plan/part-000000.parquet": [status, convert],
+        "usage/0.json": [convert],
+    }.items():
+        path = output / name
+        before = path.read_bytes() if path.exists() else None
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"{")
+        for reader in readers:
+            done = quire_here(*reader)
+            told = [line for line in done.errors.splitlines() if "is damaged" in line]
+            assert done.exit_code == 4 and len(told) == 1, done
+            assert str(path) in told[0] and "bring it back from a copy" in told[0]
+        path.unlink() if before is None else path.write_bytes(before)
+
+
 @pytest.mark.parametrize(("arguments", "exit_code"), [(["status", "nowhere"], 1), (["frobnicate"], 2)])
 def test_a_process_ends_as_the_command_does(arguments: list[str], exit_code: int) -> None:
     done = quire(*arguments)
