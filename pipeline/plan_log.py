@@ -15,7 +15,7 @@ from pipeline.errors import DamagedResults
 from pipeline.records import Document, DocumentStatus, PageRange, Shard
 from pipeline.schema import PLAN
 from pipeline.storage import Folder
-from pipeline.tables import read_rows, to_parquet
+from pipeline.tables import put_once, read_rows, to_parquet
 
 _PART_KEY = re.compile(r"plan/part-(\d{6,})\.parquet")
 CONVERTED = (DocumentStatus.OK, DocumentStatus.TRUNCATED)
@@ -72,8 +72,8 @@ def shards_of(part: Sequence[Planned]) -> Iterator[Shard]:
 
 
 def append_part(folder: Folder, number: int, part: Sequence[Planned]) -> bool:
-    """Write a part under its number; False if another planner has taken it."""
-    return folder.put_if_absent(part_key(number), to_parquet(map(_to_row, part), PLAN))
+    """Write a part under its number; False if another planner has taken it for another part."""
+    return put_once(folder, part_key(number), to_parquet(map(_to_row, part), PLAN))
 
 
 def part_number(key: str) -> int:

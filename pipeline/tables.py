@@ -30,6 +30,15 @@ def table_to_parquet(table: pa.Table) -> bytes:
     return data
 
 
+def put_once(folder: Folder, key: str, data: bytes) -> bool:
+    """Write a file that nobody writes twice. True if the key now holds these bytes, False if it holds others.
+
+    "It exists" may be the answer to one's own write, of which the first answer was lost (`Folder.put_if_absent`): only
+    the bytes tell. Another run's bytes that are the same say the same.
+    """
+    return folder.put_if_absent(key, data) or folder.get(key) == data
+
+
 def read_table(folder: Folder, key: str) -> pa.Table:
     """The whole table."""
     source = pa.BufferReader(folder.get(key))
