@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.errors import DamagedResults
 from pipeline.records import Document, DocumentStatus, PageRange, Shard
-from pipeline.schema import PLAN
+from pipeline.schema import PLAN, metadata_rows
 from pipeline.storage import Folder
 from pipeline.tables import put_once, read_rows, to_parquet
 
@@ -95,15 +95,20 @@ def _to_row(planned: Planned) -> dict[str, object]:
         "detail": document.detail,
         "output_name": document.output_name,
         "duplicate_of": document.duplicate_of,
-        "metadata": list(document.metadata),
+        "metadata": metadata_rows(document.metadata),
         "ranges": [{"shard_id": s, "start": start, "stop": stop} for s, start, stop in planned.ranges],
     }
 
 
 def _from_row(row: dict[str, Any]) -> Planned:
     ranges = tuple((r["shard_id"], r["start"], r["stop"]) for r in row.pop("ranges"))
-    status, metadata = DocumentStatus(row.pop("status")), tuple(row.pop("metadata"))
+    status, metadata = DocumentStatus(row.pop("status")), tuple(map(_named_value, row.pop("metadata")))
     return Planned(Document(status=status, metadata=metadata, **row), ranges)
+
+
+def _named_value(entry: dict[str, str] | tuple[str, str]) -> tuple[str, str]:
+    """A pair already where the plan is of version 1, whose column `metadata` is a map."""
+    return (entry["name"], entry["value"]) if isinstance(entry, dict) else entry
 
 
 def _page_range(document: Document, start: int, stop: int) -> PageRange:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from pipeline.plan_log import Planned, part_key, part_keys, planned_shards, read
 from pipeline.records import Document, DocumentRef, DocumentStatus
 from pipeline.storage import Folder, ObjectInfo, open_folder
 from pipeline.storage.local import LocalFolder
+from pipeline.tables import table_to_parquet
 from pipeline.write import pages_key
 
 SETTINGS = PlanSettings(pages_per_shard=10, documents_per_part=4)
@@ -84,6 +87,22 @@ async def test_documents_keep_the_order_of_the_listing_and_survive_the_round_tri
     assert [entry.document.uri for entry in entries] == [r.uri for r in refs]
     assert whole_plan(out) == entries
     assert len(part_keys(out)) == 3, "4 documents a part"
+
+
+async def test_a_plan_of_version_1_is_read_and_gone_on_with(out: Folder) -> None:
+    """Its metadata are a map, which not every program reads."""
+
+    async def titled(ref: DocumentRef) -> Document:
+        return replace(document(ref), metadata=(("title", f"Of {ref.name}"), ("producer", "x")))
+
+    entries = await planned(out, [ref("a"), ref("b")], titled)
+    table = pq.read_table(pa.BufferReader(out.get(part_key(0))))
+    index, pairs = table.schema.get_field_index("metadata"), table["metadata"].to_pylist()
+    as_map = pa.array([[tuple(pair.values()) for pair in row] for row in pairs], pa.map_(pa.string(), pa.string()))
+    out.put(part_key(0), table_to_parquet(table.set_column(index, "metadata", as_map)))
+    assert whole_plan(out) == entries
+    assert [entry.document.uri for entry in await planned(out, [ref("b"), ref("c")], titled)] == ["s3://bucket/c"]
+    assert [len(entry.document.metadata) for entry in whole_plan(out)] == [2, 2, 2]
 
 
 async def test_planning_again_probes_only_what_is_new_or_changed(out: Folder) -> None:
