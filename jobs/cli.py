@@ -9,9 +9,16 @@ import sys
 
 import click
 
-from jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_SUMS_DISAGREE, EXIT_TOO_MANY_GONE
+from jobs.exit_codes import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    EXIT_SUMS_DISAGREE,
+    EXIT_TOO_MANY_GONE,
+    EXIT_WRONG_USAGE,
+)
 from jobs.printable import printable_lines
-from pipeline.errors import AccountingError, DamagedResults, QuireError, RunStopped, TooManyGone
+from pipeline.errors import AccountingError, DamagedResults, QuireError, RunStopped, TooManyGone, WrongUsage
 
 _COMMANDS = {
     "plan": "jobs.plan:plan_command",
@@ -64,6 +71,8 @@ def main() -> None:
         _fail(str(exc), EXIT_STOPPED)
     except TooManyGone as exc:
         _fail(str(exc), EXIT_TOO_MANY_GONE)
+    except WrongUsage as exc:
+        _fail(str(exc), EXIT_WRONG_USAGE)
     except QuireError as exc:
         _fail(str(exc), EXIT_ERROR)
     except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):

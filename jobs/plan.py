@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from jobs.estimate import describe_estimate, make_estimate
 from jobs.options import cost_options, read_passwords, settings_from, settings_options, sources_and_output
 from jobs.pace import CORE_SECONDS_PER_PAGE
 from pipeline.config import Settings, fingerprint
-from pipeline.discover import discover, read_manifest
+from pipeline.discover import discover, refuse_own_output
 from pipeline.engines.choose import ladder, pinned
-from pipeline.errors import ConfigError
+from pipeline.errors import WrongUsage
 from pipeline.estimate.record import to_json
 from pipeline.local_flow import open_cache
 from pipeline.modes import layout
@@ -27,7 +28,7 @@ from pipeline.probe import Prober
 from pipeline.progress import Progress
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import DocumentRef, DocumentStatus
-from pipeline.run_folder import claim
+from pipeline.run_folder import claim, refuse_other_settings
 from pipeline.storage import Folder, open_folder
 from pipeline.write import committed_shards
 
@@ -46,18 +47,20 @@ class Inputs:
     lost: frozenset[tuple[str, str]] = frozenset()  # to be planned again; see `PlanIndex`
 
     def insist(self) -> None:
+        """Raise `WrongUsage` where it cannot be said what is to be read and written."""
         if not self.sources and not self.manifests:
-            raise ConfigError("nothing to read: name a bucket, folder, glob or file, or give --manifest FILE")
+            raise WrongUsage("nothing to read: name a bucket, folder, glob or file, or give --manifest FILE")
+        if not all(name.removeprefix("@") for name in (*self.sources, *self.manifests, self.output)):
+            raise WrongUsage("a source, a manifest or --output is empty: is a variable of your script not set?")
+        refuse_own_output(self.sources, self.output)
 
     def refs(self, settings: Settings) -> Iterator[DocumentRef]:
-        """All objects of the sources, then of the manifests. The output folder is never an input."""
+        """All objects of the sources, then of the manifests. Results are never an input."""
         if self.listing is not None:
             yield from self.listing
             return
-        if self.sources:
-            yield from discover(self.sources, settings.storage, exclude=[self.output])
-        for manifest in self.manifests:
-            yield from read_manifest(manifest, settings.storage)
+        manifests = [f"@{manifest}" for manifest in self.manifests]
+        yield from discover([*self.sources, *manifests], settings.storage, self.output)
 
 
 def check_modes(modes: Sequence[str]) -> None:
@@ -140,7 +143,7 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
     inputs.insist()
     check_modes([request.mode for request in ladder(settings)])
     folder = open_folder(inputs.output, settings.storage)
-    await asyncio.to_thread(claim, folder, settings)
+    await asyncio.to_thread(refuse_other_settings, folder, settings)
     cache = open_cache(settings.flow, settings.storage)
     prober = Prober(cache, sandbox, settings.plan.max_document_mb << 20, settings.plan.max_document_pages)
     counts: Counter[str] = Counter()
@@ -155,8 +158,11 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
         refs, retry = inputs.refs(settings), [DocumentStatus.UNREADABLE]
         if inputs.passwords:
             retry.append(DocumentStatus.ENCRYPTED)
-        async for _ in plan(folder, refs, probe, settings.plan, fingerprint(settings), retry, inputs.lost):
+        # Not before there is something to plan: a mistake in the command is to leave no folder that others are refused.
+        own = functools.partial(claim, folder, settings)
+        async for _ in plan(folder, refs, probe, settings.plan, fingerprint(settings), retry, inputs.lost, own):
             pass
+    await asyncio.to_thread(own)
     return await asyncio.to_thread(plan_totals, folder)
 
 

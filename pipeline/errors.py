@@ -2,6 +2,7 @@
 
     QuireError                  anything a person can act on; the command line prints it without a traceback
     ├── ConfigError             a setting is unknown, of the wrong type, or contradicts another
+    │   └── WrongUsage          the command line makes no sense, whatever is there
     ├── SettingsChanged         the output folder belongs to a run with other settings
     ├── StorageError            the object store said no
     │   ├── NotFound
@@ -29,6 +30,10 @@ class QuireError(Exception):
 
 
 class ConfigError(QuireError):
+    pass
+
+
+class WrongUsage(ConfigError):
     pass
 
 

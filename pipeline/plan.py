@@ -139,11 +139,12 @@ async def plan(
     fingerprint: str,
     retry: Collection[DocumentStatus] = (DocumentStatus.UNREADABLE,),
     lost: Collection[tuple[str, str]] = (),
+    claim: Callable[[], object] = lambda: None,
 ) -> AsyncIterator[list[Planned]]:
     """Append what is new among `refs` to the plan in `folder`; yields each part once it is committed.
 
     `probe` turns a reference into a document whose `output_name` is not settled yet. `retry`, `lost`: see
-    `PlanIndex`.
+    `PlanIndex`. `claim` is called before a part is committed, to make sure that the folder is this run's.
     Memory is bounded by a part and the index. Raises `DamagedResults` if parts of the plan are gone: what they held
     would be converted twice.
     """
@@ -160,10 +161,12 @@ async def plan(
     async for document in _in_order(_unknown(refs, index), probe, settings.num_fetches):
         pending.append(document)
         if len(pending) == settings.documents_per_part:
+            await asyncio.to_thread(claim)
             index, part = await asyncio.to_thread(_commit, folder, index, pending, settings, fingerprint)
             yield part
             pending = []
     if pending:
+        await asyncio.to_thread(claim)
         _, part = await asyncio.to_thread(_commit, folder, index, pending, settings, fingerprint)
         yield part
 

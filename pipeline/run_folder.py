@@ -19,6 +19,8 @@ from pipeline.storage import Folder
 
 KEY = "quire.json"
 
+_ENGINE = "engine.name"
+
 _PACKAGES = (
     "numpy",
     "obstore",
@@ -51,7 +53,7 @@ def claim(folder: Folder, settings: Settings) -> None:
         return
     theirs = read(folder)
     if theirs["fingerprint"] != mine["fingerprint"]:
-        raise SettingsChanged(_explain(folder.uri, theirs["settings"], result_settings(settings)))
+        raise SettingsChanged(_explain(folder, theirs["settings"], result_settings(settings)))
 
 
 def refuse_other_settings(folder: Folder, settings: Settings) -> None:
@@ -65,7 +67,7 @@ def refuse_other_settings(folder: Folder, settings: Settings) -> None:
     if "engine.model_revision" in mine and not mine["engine.model_revision"]:
         mine["engine.model_revision"] = theirs.get("engine.model_revision")
     if theirs != mine:
-        raise SettingsChanged(_explain(folder.uri, theirs, mine))
+        raise SettingsChanged(_explain(folder, theirs, mine))
 
 
 def read(folder: Folder) -> dict[str, Any]:
@@ -97,14 +99,21 @@ def version() -> str:
     return importlib.metadata.version("quire")
 
 
-def _explain(uri: str, theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
-    names = sorted(name for name in {*theirs, *mine} if theirs.get(name) != mine.get(name))
-    lines = [f"  {name}: was {theirs.get(name)!r}, now {mine.get(name)!r}" for name in names]
-    return (
-        f"{uri} holds results made with other settings:\n"
-        + "\n".join(lines)
-        + "\nWrite to another --output, or run with the settings above as they were."
+def _explain(folder: Folder, theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
+    # What only one of two engines has was not changed by anybody.
+    names = (
+        theirs.keys() & mine.keys() if theirs.get(_ENGINE) != mine.get(_ENGINE) else theirs.keys() | mine.keys()
     )
+    changed = sorted(name for name in names if theirs.get(name) != mine.get(name))
+    lines = [f"  {name}: was {theirs.get(name)!r}, now {mine.get(name)!r}" for name in changed]
+    if any(folder.list("pages/")):
+        first, last = (
+            "holds results made",
+            "Write to another --output, or run with the settings above as they were.",
+        )
+    else:
+        first, last = "is planned", "Nothing is converted there yet: delete it, or write to another --output."
+    return "\n".join([f"{folder.uri} {first} with other settings:", *lines, last])
 
 
 def _versions() -> dict[str, str]:

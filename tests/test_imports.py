@@ -46,7 +46,7 @@ _LAYERS = {
     "model": ("pipeline.deepseek_vllm.",),
     "pixels": ("pipeline.rasterize.", "pipeline.engines."),
     "stages": (
-        "pipeline.discover",
+        "pipeline.discover.",
         "pipeline.probe",
         "pipeline.prices",
         "pipeline.recognize",

@@ -116,7 +116,7 @@ def test_a_manifest_and_a_glob(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [
-        (["convert", "--output", "out"], 1, "nothing to read"),
+        (["convert", "--output", "out"], 2, "nothing to read"),
         (["convert", "no-such-folder", "--output", "out"], 1, "no-such-folder"),
         (["convert", "."], 2, "--output"),
         (["convert", ".", "--output", "out", "--engine", "magic"], 2, "magic"),
@@ -125,6 +125,13 @@ def test_a_manifest_and_a_glob(tmp_path: Path) -> None:
         (["status", "nowhere"], 1, "no output folder of Quire"),
         (["convert", "https://example.org/a.pdf", "--output", "out"], 1, "s3://"),
         (["frobnicate"], 2, "No such command"),
+        (["convert", ".", "--output", ""], 2, "--output is empty"),
+        (["plan", "", "--output", "out"], 2, "a source"),
+        (["convert", "@", "--output", "out"], 2, "a source, a manifest"),
+        (["nightly", ".", "--output", "."], 2, "the source . is the output folder ., or lies in it"),
+        (["plan", "a.pdf", "--output", "."], 2, "the source a.pdf is the output folder ., or lies in it"),
+        (["plan", "--estimate", "a.pdf", "--output", "."], 2, "lies in it"),
+        (["convert", "--manifest", "quoted", "--output", "out"], 1, "its first line is '\"a.pdf\"'"),
     ],
 )
 def test_errors_say_what_and_what_next(
@@ -137,11 +144,13 @@ def test_errors_say_what_and_what_next(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.pdf").write_bytes(pdf())
+    (tmp_path / "quoted").write_text('"a.pdf"\n')
     if "--output" in arguments and "--engine" not in arguments:
         arguments = [*arguments, *OPTIONS] if "engine.modes" not in str(arguments) else arguments
     done = quire_here(*arguments)
     assert done.exit_code == exit_code, done.errors
     assert words in done.errors
+    assert {path.name for path in tmp_path.iterdir()} == {"a.pdf", "quoted"}, "nothing is left behind"
 
 
 def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
