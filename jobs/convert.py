@@ -80,7 +80,8 @@ def convert_command(
     click.echo(describe_account(account))
     if told := describe_outcome(open_folder(output, settings.storage)):
         click.echo(told)
-    click.echo(f"Markdown: {output}/markdown   Parquet: {output}/pages, {output}/documents   Plan: {output}/plan")
+    markdown = f"Markdown: {output}/markdown   " if settings.text.write_markdown_files else ""
+    click.echo(f"{markdown}Parquet: {output}/pages, {output}/documents   Plan: {output}/plan")
     if account.pages["failed"] or account.unread:
         context.exit(EXIT_FAILED_PAGES)
 

@@ -46,7 +46,7 @@ class ShardWriter:
         for document, text in documents:
             rows.append(document_row(document, text, self.provenance["config_fingerprint"]))
             if text is not None and self.write_markdown_files:
-                self.folder.put(f"markdown/{document.output_name}.md", text.markdown_file.encode())
+                self.folder.put(markdown_key(document), text.markdown_file.encode())
         if rows:
             self._put_table(documents_key(name), rows, DOCUMENTS)
 
@@ -64,6 +64,10 @@ def timings_key(shard_id: str) -> str:
 
 def documents_key(name: str) -> str:
     return f"documents/{name}.parquet"
+
+
+def markdown_key(document: Document) -> str:
+    return f"markdown/{document.output_name}.md"
 
 
 def shard_id_of(pages_key: str) -> str:
