@@ -23,7 +23,7 @@ from pipeline.estimate.record import to_json
 from pipeline.local_flow import open_cache
 from pipeline.modes import layout
 from pipeline.plan import plan
-from pipeline.plan_log import part_keys, read_part, shards_of
+from pipeline.plan_log import part_keys, read_part, read_totals, shards_of
 from pipeline.probe import Prober
 from pipeline.progress import Progress
 from pipeline.rasterize.sandbox import Sandbox
@@ -167,16 +167,15 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
 
 
 def plan_totals(folder: Folder) -> PlanTotals:
-    documents: Counter[str] = Counter()
-    num_pages = num_bytes = num_shards = 0
     parts = tuple(part_keys(folder))
-    for key in parts:
-        part = read_part(folder, key)
-        documents.update(planned.document.status.value for planned in part)
-        num_pages += sum(stop - start for planned in part for _, start, stop in planned.ranges)
-        num_bytes += sum(planned.document.size_bytes for planned in part)
-        num_shards += len({shard_id for planned in part for shard_id, _, _ in planned.ranges})
-    return PlanTotals(parts, documents, num_pages, num_bytes, num_shards)
+    totals = [read_totals(folder, key) for key in parts]
+    return PlanTotals(
+        parts=parts,
+        documents=sum((Counter(part.documents) for part in totals), Counter()),
+        num_pages=sum(part.num_pages for part in totals),
+        num_bytes=sum(part.num_bytes for part in totals),
+        num_shards=sum(part.num_shards for part in totals),
+    )
 
 
 def describe(totals: PlanTotals, settings: Settings) -> str:
@@ -198,5 +197,7 @@ def describe(totals: PlanTotals, settings: Settings) -> str:
 def num_committed_pages(folder: Folder, parts: Sequence[str]) -> int:
     """Pages of the shards of these parts of the plan that are written."""
     done = committed_shards(folder)
+    if not done:
+        return 0
     shards = (shard for key in parts for shard in shards_of(read_part(folder, key)))
     return sum(shard.num_pages for shard in shards if shard.shard_id in done)

@@ -6,18 +6,21 @@ planned (see `plan.py`).
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.errors import DamagedResults
 from pipeline.records import Document, DocumentStatus, PageRange, Shard
 from pipeline.schema import PLAN, metadata_rows
 from pipeline.storage import Folder
-from pipeline.tables import put_once, read_rows, to_parquet
+from pipeline.tables import put_once, read_metadata, read_rows, to_parquet
 
 _PART_KEY = re.compile(r"plan/part-(\d{6,})\.parquet")
+_TOTALS = "quire.totals"
 CONVERTED = (DocumentStatus.OK, DocumentStatus.TRUNCATED)
 
 
@@ -27,6 +30,16 @@ class Planned:
 
     document: Document
     ranges: tuple[tuple[str, int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartTotals:
+    """A part in numbers. `documents` are counted by status."""
+
+    documents: Mapping[str, int]
+    num_pages: int
+    num_bytes: int
+    num_shards: int
 
 
 def part_key(number: int) -> str:
@@ -73,7 +86,23 @@ def shards_of(part: Sequence[Planned]) -> Iterator[Shard]:
 
 def append_part(folder: Folder, number: int, part: Sequence[Planned]) -> bool:
     """Write a part under its number; False if another planner has taken it for another part."""
-    return put_once(folder, part_key(number), to_parquet(map(_to_row, part), PLAN))
+    schema = PLAN.with_metadata({**PLAN.metadata, _TOTALS: json.dumps(asdict(_totals(part)), sort_keys=True)})
+    return put_once(folder, part_key(number), to_parquet(map(_to_row, part), schema))
+
+
+def read_totals(folder: Folder, key: str) -> PartTotals:
+    """From the end of the file alone; parts that were written before version 2 are read in full."""
+    told = read_metadata(folder, key).get(_TOTALS)
+    return PartTotals(**json.loads(told)) if told else _totals(read_part(folder, key))
+
+
+def _totals(part: Sequence[Planned]) -> PartTotals:
+    return PartTotals(
+        documents=dict(Counter(planned.document.status.value for planned in part)),
+        num_pages=sum(stop - start for planned in part for _, start, stop in planned.ranges),
+        num_bytes=sum(planned.document.size_bytes for planned in part),
+        num_shards=len({shard_id for planned in part for shard_id, _, _ in planned.ranges}),
+    )
 
 
 def part_number(key: str) -> int:

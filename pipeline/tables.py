@@ -46,6 +46,14 @@ def read_table(folder: Folder, key: str) -> pa.Table:
         return _read(source)
 
 
+def read_metadata(folder: Folder, key: str) -> dict[str, str]:
+    """What a file's schema says beside its columns. Fetches the end of the file alone."""
+    source = _ranged_file(folder, key)
+    with _damage_named(folder, key):
+        found = _open(source).schema_arrow.metadata or {}
+    return {name.decode(): value.decode() for name, value in found.items()}
+
+
 def read_rows(
     folder: Folder, key: str, columns: list[str] | None = None, doc_id: str | None = None
 ) -> list[dict[str, Any]]:
@@ -84,8 +92,11 @@ def _read(source: Any, columns: Iterable[str] | None = None) -> pa.Table:
     """In this thread alone: a thread of Arrow's that still has a Python object in hand when the interpreter ends takes
     the process down with a signal, after its work is done. Reading ahead (`pre_buffer`) is done by such threads, even
     where `use_threads` is false."""
-    file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
-    return file.read(list(columns) if columns else None, use_threads=False)
+    return _open(source).read(list(columns) if columns else None, use_threads=False)
+
+
+def _open(source: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
 
 
 _READ_AHEAD_BYTES = 64 << 10  # columns side by side come in one request; those after a column of texts in another

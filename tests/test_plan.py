@@ -23,6 +23,7 @@ from pipeline.plan_log import Planned, part_key, part_keys, planned_shards, read
 from pipeline.records import Document, DocumentRef, DocumentStatus
 from pipeline.storage import Folder, ObjectInfo, open_folder
 from pipeline.storage.local import LocalFolder
+from pipeline.storage.uris import local_path
 from pipeline.tables import table_to_parquet
 from pipeline.write import pages_key
 
@@ -99,8 +100,11 @@ async def test_a_plan_of_version_1_is_read_and_gone_on_with(out: Folder) -> None
     table = pq.read_table(pa.BufferReader(out.get(part_key(0))))
     index, pairs = table.schema.get_field_index("metadata"), table["metadata"].to_pylist()
     as_map = pa.array([[tuple(pair.values()) for pair in row] for row in pairs], pa.map_(pa.string(), pa.string()))
-    out.put(part_key(0), table_to_parquet(table.set_column(index, "metadata", as_map)))
+    old = table.set_column(index, "metadata", as_map).replace_schema_metadata({"quire.table": "plan/1"})
+    totals = plan_totals(out)
+    out.put(part_key(0), table_to_parquet(old))
     assert whole_plan(out) == entries
+    assert plan_totals(out) == totals, "which such a part does not tell by itself"
     assert [entry.document.uri for entry in await planned(out, [ref("b"), ref("c")], titled)] == ["s3://bucket/c"]
     assert [len(entry.document.metadata) for entry in whole_plan(out)] == [2, 2, 2]
 
@@ -117,6 +121,24 @@ async def test_planning_again_probes_only_what_is_new_or_changed(out: Folder) ->
     await planned(out, [ref("a"), ref("b", "2"), ref("c"), ref("d")], counting)
     assert probed == ["b", "d"]
     assert len(whole_plan(out)) == 5
+
+
+async def test_totals_come_from_the_end_of_each_part(out: Folder) -> None:
+    async def some(ref: DocumentRef) -> Document:
+        found = document(ref, int(ref.name), content="the same" if ref.name == "25" else "")
+        return found if found.num_pages else replace(found, status=DocumentStatus.CORRUPT, size_bytes=7)
+
+    class EndsOnly(LocalFolder):
+        def get(self, key: str) -> bytes:
+            raise AssertionError(f"all of {key} is read")
+
+    await planned(out, [ref(name) for name in ("25", "0", "3", "4", "5", "6")], some)
+    await planned(out, [ref("25", "2")], some)
+    totals = plan_totals(EndsOnly(local_path(out.uri)))
+    assert totals.documents == Counter(ok=5, corrupt=1, duplicate=1)
+    assert (totals.num_pages, totals.num_bytes) == (43, 607)
+    assert totals.num_shards == len(list(planned_shards(out)))
+    assert totals.parts == (part_key(0), part_key(1), part_key(2))
 
 
 async def test_duplicates_point_to_the_first_and_have_no_pages(out: Folder) -> None:
