@@ -20,7 +20,8 @@ class Meter:
 
     def __init__(self, folder: Folder, num_devices: float) -> None:
         self._folder = folder
-        self._key = f"usage/{uuid.uuid4().hex}.json"
+        self.run_id = uuid.uuid4().hex
+        self._key = f"usage/{self.run_id}.json"
         self._started = time.monotonic()
         self.num_devices = num_devices
 
