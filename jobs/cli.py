@@ -59,6 +59,12 @@ def quire(verbose: int) -> None:
 
 def main() -> None:
     """Entry point. Errors that a person can act on are printed without a traceback."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":  # a URI is made of a file's name, and would be another one elsewhere
+        _fail(
+            f"this environment has Python read names of files as {encoding}: set PYTHONUTF8=1, or a UTF-8 locale",
+            EXIT_WRONG_USAGE,
+        )
     try:
         exit_code = quire.main(standalone_mode=False)
         sys.exit(exit_code if isinstance(exit_code, int) else 0)

@@ -23,20 +23,32 @@ from pipeline.write import committed_shards, pages_key
 Row = dict[str, Any]
 
 COLUMNS = ("doc_id", "page_index", "outcome", "failure")
+NUM_FAILED_NAMED = 20
 _NUM_READERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPage:
+    """Its number in the document from 0, and why, as `Failure` has it."""
+
+    uri: str
+    page_index: int
+    kind: str
+    message: str
 
 
 @dataclass(slots=True)
 class Account:
     """What a run has done so far. `problems` names every sum that does not agree; empty is good.
 
-    `unread` holds the documents of which no page could be planned, duplicates aside, unless a later look at the
-    same URI went better.
+    `unread` holds the documents of which no page could be planned, duplicates and what is ignored aside, unless a later
+    look at the same URI went better. `failed` names the first failed pages, as many as a person wants to see.
     """
 
     documents: Counter[str] = field(default_factory=Counter)  # by status
     pages: Counter[str] = field(default_factory=Counter)  # by outcome
     failures: Counter[str] = field(default_factory=Counter)  # failed pages, by kind
+    failed: list[FailedPage] = field(default_factory=list)
     num_pages: int = 0
     num_shards: int = 0
     num_shards_done: int = 0
@@ -107,7 +119,7 @@ def _count_documents(part: list[Planned], account: Account) -> None:
             account.problems.append(
                 f"{document.uri} has {document.num_pages} pages, {num_planned} of them planned"
             )
-        if num_planned or status is DocumentStatus.DUPLICATE:
+        if num_planned or status in (DocumentStatus.DUPLICATE, DocumentStatus.IGNORED):
             account.unread.pop(document.uri, None)
         else:
             account.unread[document.uri] = (status.value, document.detail)
@@ -133,6 +145,7 @@ def _count_pages(shard: Shard, rows: list[Row], account: Account) -> None:
     wanted = [(r.doc_id, index) for r in shard.ranges for index in range(r.start, r.stop)]
     if [(row["doc_id"], row["page_index"]) for row in rows] != wanted:
         account.problems.append(f"shard {shard.shard_id} has not the rows that were planned for it")
+    uris = {source.doc_id: source.uri for source in shard.ranges}
     for row in rows:
         account.pages[str(row["outcome"])] += 1
         failure = row["failure"]
@@ -140,5 +153,8 @@ def _count_pages(shard: Shard, rows: list[Row], account: Account) -> None:
             account.problems.append(f"shard {shard.shard_id} has a failed page without a reason, or the reverse")
         if isinstance(failure, dict):
             account.failures[str(failure["kind"])] += 1
+            if len(account.failed) < NUM_FAILED_NAMED:
+                uri = uris.get(row["doc_id"], "")
+                account.failed.append(FailedPage(uri, row["page_index"], failure["kind"], failure["message"]))
             if failure["stage"] == "fetch":
                 account.lost.add((shard.shard_id, row["doc_id"]))

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from dataclasses import replace
 
 from pipeline.config import PlanSettings
+from pipeline.discover.leftovers import is_leftover
 from pipeline.errors import DamagedResults, StorageError
 from pipeline.naming import collision_key, safe_name, with_suffix_of
 from pipeline.plan_log import CONVERTED, Planned, append_part, part_keys, part_number, read_part
@@ -28,6 +29,8 @@ from pipeline.storage import Folder
 from pipeline.write import committed_shards
 
 _log = logging.getLogger(__name__)
+
+_NO_DOCUMENT = (DocumentStatus.UNSUPPORTED, DocumentStatus.CORRUPT, DocumentStatus.EMPTY)
 
 
 class PlanIndex:
@@ -230,7 +233,10 @@ async def _in_order(
 
 
 async def _named(probe: Callable[[DocumentRef], Awaitable[Document]], ref: DocumentRef) -> Document:
-    return replace(await probe(ref), output_name=safe_name(ref.name))
+    document = replace(await probe(ref), output_name=safe_name(ref.name))
+    if document.status in _NO_DOCUMENT and is_leftover(ref.name):
+        return replace(document, status=DocumentStatus.IGNORED)
+    return document
 
 
 def _commit(

@@ -86,7 +86,7 @@ def shards_of(part: Sequence[Planned]) -> Iterator[Shard]:
 
 def append_part(folder: Folder, number: int, part: Sequence[Planned]) -> bool:
     """Write a part under its number; False if another planner has taken it for another part."""
-    schema = PLAN.with_metadata({**PLAN.metadata, _TOTALS: json.dumps(asdict(_totals(part)), sort_keys=True)})
+    schema = PLAN.with_metadata({**PLAN.metadata, _TOTALS: json.dumps(asdict(_totals(part)))})
     return put_once(folder, part_key(number), to_parquet(map(_to_row, part), schema))
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import StorageSettings
 from pipeline.discover import discover, read_manifest, refuse_own_output
+from pipeline.discover.leftovers import is_leftover
 from pipeline.discover.patterns import compile_pattern, is_match
 from pipeline.errors import ConfigError, NotFound, PermissionDenied, StorageError, WrongUsage
 from pipeline.storage import Folder, open_object
@@ -359,6 +360,26 @@ def test_a_manifest_names_local_files_from_the_working_directory(
     monkeypatch.chdir(tmp_path)
     refs = list(discover(["@list"], SETTINGS))
     assert [(ref.uri, ref.name) for ref in refs] == [(str(tmp_path / "in/a.pdf"), "in/a.pdf")] * 2
+
+
+# Leftovers
+
+
+@pytest.mark.parametrize("name", [
+    ".DS_Store", "a/.ds_store", "Icon\r", "__MACOSX/._a.pdf", "Thumbs.db", "x/thumbs.db", "ehthumbs_vista.db",
+    "Desktop.ini", "~$report.docx", ".~lock.report.odt#", ".directory", ".nfs00000000012ab", ".gitkeep", ".keep",
+    "_SUCCESS",
+])  # fmt: skip
+def test_what_programs_leave_beside_documents(name: str) -> None:
+    assert is_leftover(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.pdf", ".hidden.pdf", "DS_Store", "_a.pdf", "~a.pdf", "x~$a.pdf", "Thumbs.db/a.pdf", "desktop.ini.pdf"],
+)
+def test_what_is_meant(name: str) -> None:
+    assert not is_leftover(name)
 
 
 # Refusals

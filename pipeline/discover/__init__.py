@@ -8,6 +8,7 @@
     patterns.py    what matches
     manifest.py    what a list names
     results.py     what is passed over: Quire's own results, wherever they lie
+    leftovers.py   what planning, once it knows that it is no document, makes no fuss about
     reference.py   what planning is given of an object
 
 An object or a folder that exists under exactly this name is taken for itself, also where the name looks like a pattern.

@@ -99,6 +99,51 @@ def test_passwords_from_a_file_and_exit_code_zero(tmp_path: Path) -> None:
     assert quire("convert", *arguments, "--passwords", str(tmp_path / "passwords")).returncode == 0
 
 
+def test_files_that_no_one_means_are_recorded_and_no_failure(
+    tmp_path: Path, quire_here: Callable[..., Ended]
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.pdf").write_bytes(pdf())
+    (tmp_path / "in/._b.pdf").write_bytes(pdf(["a document all the same"]))
+    (tmp_path / "in/.DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (tmp_path / "in/._a.pdf").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "in/.gitkeep").write_bytes(b"")
+    arguments = [str(tmp_path / "in"), "--output", str(tmp_path / "out"), *OPTIONS]
+    night = quire_here("nightly", *arguments)
+    assert night.exit_code == 0 and "live        5 objects: 3 ignored, 2 ok" in night.output
+    status = quire_here("status", str(tmp_path / "out"))
+    assert status.exit_code == 0 and "3 ignored, 2 ok" in status.output
+    rows = read_table(tmp_path / "out", "plan").to_pylist()
+    assert {Path(row["uri"]).name for row in rows if row["status"] == "ignored"} == {
+        ".DS_Store",
+        "._a.pdf",
+        ".gitkeep",
+    }
+    (tmp_path / "in/notes.txt").write_bytes(b"no document, and somebody's")
+    assert quire_here("convert", *arguments).exit_code == 3
+
+
+def test_a_folder_that_is_reached_twice_is_read_once(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
+    (tmp_path / "in/real").mkdir(parents=True)
+    (tmp_path / "in/real/a.pdf").write_bytes(pdf())
+    (tmp_path / "in/link").symlink_to("real")
+    (tmp_path / "in/real/back").symlink_to("..")
+    planned = quire_here("plan", str(tmp_path / "in"), "--output", str(tmp_path / "out"), *OPTIONS)
+    assert "2 documents (1 ok, 1 duplicate)" in planned.output and "1 pages" in planned.output
+
+
+def test_status_names_failed_pages(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
+    (tmp_path / "a\x1b[31m.pdf").write_bytes(pdf([f"page {number}" for number in range(22)]))
+    rejecting = set_options(("scripted.reject_share=1.0",))
+    arguments = [str(tmp_path / "a\x1b[31m.pdf"), "--output", str(tmp_path / "out"), *OPTIONS, *rejecting]
+    assert quire_here("convert", *arguments).exit_code == 3
+    told = quire_here("status", str(tmp_path / "out")).output
+    assert r"a\x1b[31m.pdf page 1  " in told and r"a\x1b[31m.pdf page 20  " in told
+    assert "page 21" not in told and "… and 2 more; see the table pages" in told
+    failed = json.loads(quire_here("status", "--json", str(tmp_path / "out")).output)["failed_pages"]
+    assert len(failed) == 20 and failed[0]["page_index"] == 0 and failed[0]["kind"] == "scripted_reject"
+
+
 def test_a_manifest_and_a_glob(tmp_path: Path) -> None:
     write_samples(tmp_path / "in", 6)
     (tmp_path / "list.txt").write_text(f"# mine\n{tmp_path}/in/doc00.pdf\n\n{tmp_path}/in/gone.pdf\n")
@@ -181,6 +226,19 @@ def test_a_process_ends_as_the_command_does(arguments: list[str], exit_code: int
     done = quire(*arguments)
     assert (done.returncode, done.stdout) == (exit_code, "")
     assert arguments[-1] in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "exit_code", "words"),
+    [
+        ({"LC_ALL": "C"}, 1, "no output folder of Quire"),
+        ({"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, 2, "as ascii: set PYTHONUTF8=1"),
+    ],
+    ids=["which Python sees through", "which it is to keep"],
+)
+def test_an_ascii_locale_gives_no_other_names(variables: dict[str, str], exit_code: int, words: str) -> None:
+    done = quire("status", "nowhere", **variables)
+    assert done.returncode == exit_code and words in done.stderr
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
