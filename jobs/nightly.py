@@ -26,7 +26,7 @@ from jobs.options import (
 )
 from jobs.plan import Inputs
 from pipeline.config import Settings
-from pipeline.errors import StorageError, TooManyGone
+from pipeline.errors import TooManyGone
 from pipeline.nights.changes import Known, gone_objects, known_objects, next_night, unknown_refs
 from pipeline.nights.log import commit_night, latest_night, night_key
 from pipeline.nights.look_up import look_up
@@ -108,8 +108,6 @@ async def nightly(inputs: Inputs, settings: Settings, use_ray: bool, allow_delet
         night = next_night(last, known, listing, found.contents)
         if night is None or await asyncio.to_thread(commit_night, folder, night):
             break
-        if (await asyncio.to_thread(latest_night, folder)).number < night.number:
-            raise StorageError(f"{folder.uri}/{night_key(night.number)} exists and is not listed; try again")
         click.echo(f"another run recorded night {night.number} meanwhile; looking again", err=True)
     seconds = time.monotonic() - started
     report = NightReport.of(inputs.output, night or last, night is not None, known, found, seconds)

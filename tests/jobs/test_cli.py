@@ -94,7 +94,7 @@ def test_plan_convert_status(tmp_path: Path) -> None:
 
 def test_passwords_from_a_file_and_exit_code_zero(tmp_path: Path) -> None:
     (tmp_path / "locked.pdf").write_bytes(encrypted_pdf("secret"))
-    (tmp_path / "passwords").write_text("wrong\nsecret\n")
+    (tmp_path / "passwords").write_bytes(b"\xef\xbb\xbfsecret\r\n")  # as some editors do
     arguments = [str(tmp_path / "locked.pdf"), "--output", str(tmp_path / "out"), *OPTIONS]
     assert quire("convert", *arguments, "--passwords", str(tmp_path / "passwords")).returncode == 0
 
@@ -176,6 +176,7 @@ def test_a_manifest_and_a_glob(tmp_path: Path) -> None:
         (["nightly", ".", "--output", "."], 2, "the source . is the output folder ., or lies in it"),
         (["plan", "a.pdf", "--output", "."], 2, "the source a.pdf is the output folder ., or lies in it"),
         (["plan", "--estimate", "a.pdf", "--output", "."], 2, "lies in it"),
+        (["convert", "a.pdf", "--output", "out", "--passwords", "utf16"], 1, "utf16: it has to be UTF-8"),
         (["convert", "--manifest", "quoted", "--output", "out"], 1, "its first line is '\"a.pdf\"'"),
     ],
 )
@@ -190,12 +191,13 @@ def test_errors_say_what_and_what_next(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.pdf").write_bytes(pdf())
     (tmp_path / "quoted").write_text('"a.pdf"\n')
+    (tmp_path / "utf16").write_text("secret\n", encoding="utf-16")
     if "--output" in arguments and "--engine" not in arguments:
         arguments = [*arguments, *OPTIONS] if "engine.modes" not in str(arguments) else arguments
     done = quire_here(*arguments)
     assert done.exit_code == exit_code, done.errors
     assert words in done.errors
-    assert {path.name for path in tmp_path.iterdir()} == {"a.pdf", "quoted"}, "nothing is left behind"
+    assert {path.name for path in tmp_path.iterdir()} == {"a.pdf", "quoted", "utf16"}, "nothing is left behind"
 
 
 def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
