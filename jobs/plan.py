@@ -50,7 +50,7 @@ class Inputs:
         """Raise `WrongUsage` where it cannot be said what is to be read and written."""
         if not self.sources and not self.manifests:
             raise WrongUsage("nothing to read: name a bucket, folder, glob or file, or give --manifest FILE")
-        if not all(name.removeprefix("@") for name in (*self.sources, *self.manifests, self.output)):
+        if not all(name.removeprefix("@").strip() for name in (*self.sources, *self.manifests, self.output)):
             raise WrongUsage("a source, a manifest or --output is empty: is a variable of your script not set?")
         refuse_own_output(self.sources, self.output)
 
@@ -158,7 +158,7 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
         refs, retry = inputs.refs(settings), [DocumentStatus.UNREADABLE]
         if inputs.passwords:
             retry.append(DocumentStatus.ENCRYPTED)
-        # Not before there is something to plan: a mistake in the command is to leave no folder that others are refused.
+        # Not before there is something to plan: a command with a mistake is to lock no folder.
         own = functools.partial(claim, folder, settings)
         async for _ in plan(folder, refs, probe, settings.plan, fingerprint(settings), retry, inputs.lost, own):
             pass

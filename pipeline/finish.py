@@ -54,11 +54,11 @@ def _unwritten(
         files.setdefault(documents_name(part_key, planned), []).append(planned)
 
     def is_written(name: str) -> bool:
+        if documents_key(name) not in written:
+            return False
         first = files[name][0]
-        wants_markdown = writer.write_markdown_files and first.ranges
-        return documents_key(name) in written and not (
-            wants_markdown and not folder.exists(markdown_key(first.document))
-        )
+        has_markdown = writer.write_markdown_files and first.ranges
+        return not has_markdown or folder.exists(markdown_key(first.document))
 
     with ThreadPoolExecutor(_NUM_LOOKUPS_IN_FLIGHT) as lookups:
         are_written = list(lookups.map(is_written, files))
