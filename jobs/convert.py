@@ -29,7 +29,8 @@ from jobs.plan import Inputs, describe, num_committed_pages, plan_totals, plan_w
 from jobs.status import describe_account
 from pipeline.account import Account, take_account
 from pipeline.bottleneck import Verdict
-from pipeline.config import Settings
+from pipeline.config import Settings, StorageSettings
+from pipeline.discover import looked_up
 from pipeline.engines.choose import pinned, require
 from pipeline.errors import AccountingError, MissingDependency, RunStopped
 from pipeline.finish import finish
@@ -92,6 +93,21 @@ async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
     cancel_on_sigterm()
     require(settings)
     settings = await asyncio.to_thread(pinned, _with_latents_folder(settings, inputs.output))
+    account = await _convert_once(inputs, settings, use_ray)
+    if inputs.listing is None and await asyncio.to_thread(_is_there_again, account, settings.storage):
+        click.echo("bytes that were gone, or others, are there again: planning them anew", err=True)
+        account = await _convert_once(replace(inputs, lost=account.lost), settings, use_ray)
+    return account
+
+
+def _is_there_again(account: Account, storage: StorageSettings) -> bool:
+    """Whether any object is again, or still, the one whose bytes could not be had when its pages were to be read."""
+    lost = [loss.source for losses in account.losses.values() for loss in losses if not loss.is_replaced]
+    refs = looked_up((source.uri for source in lost), storage)
+    return any(ref.etag == source.etag for source, ref in zip(lost, refs, strict=True))
+
+
+async def _convert_once(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
     async with Sandbox(settings.render, inputs.passwords) as sandbox:
         return await _convert(inputs, settings, use_ray, sandbox)
 

@@ -103,7 +103,7 @@ async def nightly(inputs: Inputs, settings: Settings, use_ray: bool, allow_delet
         refs = list(unknown_refs(known, listing, retry))
         found = await asyncio.to_thread(look_up, folder, account.parts, refs, account.lost)
         if found.lost and not lost:  # they changed while they were being read: list anew, and plan them again
-            lost = frozenset(account.lost)
+            lost = account.lost
             continue
         night = next_night(last, known, listing, found.contents)
         if night is None or await asyncio.to_thread(commit_night, folder, night):

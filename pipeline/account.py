@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.errors import AccountingError
 from pipeline.plan_log import CONVERTED, Planned, part_keys, read_part, shards_of
-from pipeline.records import DocumentStatus, Outcome, Shard
+from pipeline.records import DocumentStatus, Outcome, PageRange, Shard
 from pipeline.storage import Folder
 from pipeline.tables import read_rows
 from pipeline.write import committed_shards, pages_key
@@ -31,10 +31,22 @@ _NUM_READERS = 8
 class FailedPage:
     """Its number in the document from 0, and why, as `Failure` has it."""
 
+    doc_id: str
     uri: str
     page_index: int
     kind: str
     message: str
+
+
+@dataclass(slots=True)
+class Loss:
+    """A document of a shard whose bytes were gone, or others, when they were to be read. `failures` are all of its
+    failed pages there, by kind; they are replaced where a later part of the plan has the same bytes again."""
+
+    shard_id: str
+    source: PageRange
+    failures: Counter[str]
+    is_replaced: bool = False
 
 
 @dataclass(slots=True)
@@ -46,7 +58,9 @@ class Account:
     """
 
     documents: Counter[str] = field(default_factory=Counter)  # by status
-    pages: Counter[str] = field(default_factory=Counter)  # by outcome
+    pages: Counter[str] = field(
+        default_factory=Counter
+    )  # by outcome; failed ones that are planned again as "replaced"
     failures: Counter[str] = field(default_factory=Counter)  # failed pages, by kind
     failed: list[FailedPage] = field(default_factory=list)
     num_pages: int = 0
@@ -55,7 +69,12 @@ class Account:
     unread: dict[str, tuple[str, str]] = field(default_factory=dict)  # (status, detail) by URI
     problems: list[str] = field(default_factory=list)
     parts: tuple[str, ...] = ()  # of the plan, by key: those that these books cover
-    lost: set[tuple[str, str]] = field(default_factory=set)  # (shard_id, doc_id): the bytes were gone or others
+    losses: dict[str, list[Loss]] = field(default_factory=dict)  # by doc_id
+
+    @property
+    def lost(self) -> frozenset[tuple[str, str]]:
+        """(shard_id, doc_id) of all losses, as planning takes them."""
+        return frozenset((loss.shard_id, doc_id) for doc_id, losses in self.losses.items() for loss in losses)
 
     @property
     def is_complete(self) -> bool:
@@ -123,6 +142,18 @@ def _count_documents(part: list[Planned], account: Account) -> None:
             account.unread.pop(document.uri, None)
         else:
             account.unread[document.uri] = (status.value, document.detail)
+        if planned.ranges:
+            _replace_losses(document.doc_id, account)
+
+
+def _replace_losses(doc_id: str, account: Account) -> None:
+    """These bytes are planned again: that they were lost before is no failure any more."""
+    for loss in account.losses.get(doc_id, ()):
+        if not loss.is_replaced:
+            loss.is_replaced, num_pages = True, loss.failures.total()
+            account.pages = account.pages - Counter(failed=num_pages) + Counter(replaced=num_pages)
+            account.failures -= loss.failures
+            account.failed = [page for page in account.failed if page.doc_id != doc_id]
 
 
 def _read_ahead(
@@ -145,16 +176,25 @@ def _count_pages(shard: Shard, rows: list[Row], account: Account) -> None:
     wanted = [(r.doc_id, index) for r in shard.ranges for index in range(r.start, r.stop)]
     if [(row["doc_id"], row["page_index"]) for row in rows] != wanted:
         account.problems.append(f"shard {shard.shard_id} has not the rows that were planned for it")
-    uris = {source.doc_id: source.uri for source in shard.ranges}
+    failures: dict[str, list[Row]] = {}
     for row in rows:
         account.pages[str(row["outcome"])] += 1
         failure = row["failure"]
         if (row["outcome"] == Outcome.FAILED) != isinstance(failure, dict):
             account.problems.append(f"shard {shard.shard_id} has a failed page without a reason, or the reverse")
         if isinstance(failure, dict):
-            account.failures[str(failure["kind"])] += 1
-            if len(account.failed) < NUM_FAILED_NAMED:
-                uri = uris.get(row["doc_id"], "")
-                account.failed.append(FailedPage(uri, row["page_index"], failure["kind"], failure["message"]))
-            if failure["stage"] == "fetch":
-                account.lost.add((shard.shard_id, row["doc_id"]))
+            failures.setdefault(row["doc_id"], []).append(row)
+    for source in shard.ranges:
+        _count_failures(shard.shard_id, source, failures.get(source.doc_id, []), account)
+
+
+def _count_failures(shard_id: str, source: PageRange, failed: list[Row], account: Account) -> None:
+    """The failed rows of one document in one shard."""
+    kinds = Counter(str(row["failure"]["kind"]) for row in failed)
+    account.failures += kinds
+    account.failed += [
+        FailedPage(source.doc_id, source.uri, row["page_index"], row["failure"]["kind"], row["failure"]["message"])
+        for row in failed[: NUM_FAILED_NAMED - len(account.failed)]
+    ]
+    if any(row["failure"]["stage"] == "fetch" for row in failed):
+        account.losses.setdefault(source.doc_id, []).append(Loss(shard_id, source, kinds))

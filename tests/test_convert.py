@@ -19,7 +19,7 @@ from pipeline.convert import check_complete
 from pipeline.engines.scripted_engine import journal_counts
 from pipeline.errors import AccountingError, NotFound, SettingsChanged
 from pipeline.local_flow import convert_locally
-from pipeline.plan_log import part_keys, planned_shards
+from pipeline.plan_log import part_keys, planned_shards, read_part
 from pipeline.records import DocumentRef, Outcome, PageResult
 from pipeline.run_folder import claim
 from pipeline.storage import open_folder
@@ -242,6 +242,27 @@ async def test_a_document_that_was_locked_once_is_not_counted_for_ever(tmp_path:
     account = await convert(replace(inputs, passwords=("secret",)), settings, use_ray=False)
     assert not account.unread
     assert account.pages == {"ocr": 1}
+
+
+async def test_bytes_that_come_back_are_read_and_no_failure_any_more(tmp_path: Path) -> None:
+    write_samples(tmp_path / "in", 3)
+    settings = scripted_settings(tmp_path, 'engine.modes=["tiny"]')
+    inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
+    await make_plan(inputs, settings)
+    source = tmp_path / "in/doc01.pdf"
+    source.rename(tmp_path / "elsewhere.pdf")
+    for _ in range(2):
+        account = await convert(inputs, settings, use_ray=False)
+        assert account.failures == {"source_missing": 2} and len(account.failed) == 2
+    (tmp_path / "elsewhere.pdf").rename(source)
+    for _ in range(2):
+        account = await convert(inputs, settings, use_ray=False)
+        assert account.pages == {"ocr": 5, "blank": 1, "replaced": 2}
+        assert not account.failures and not account.failed and account.num_pages == 8
+    folder = open_folder(inputs.output, StorageSettings())
+    (_, again) = part_keys(folder)
+    assert [planned.document.uri for planned in read_part(folder, again)] == [str(source)]
+    assert (tmp_path / "out/markdown/doc01.pdf.md").read_text().count("failed") == 0
 
 
 async def test_the_books_notice_lost_and_foreign_files(tmp_path: Path) -> None:

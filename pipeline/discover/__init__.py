@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pipeline.config import StorageSettings
-from pipeline.discover.manifest import manifest_lines, read_manifest
+from pipeline.discover.manifest import looked_up, manifest_lines, read_manifest
 from pipeline.discover.patterns import PATTERN_CHARACTERS, compile_pattern, is_match
 from pipeline.discover.reference import errors_of_one, reference
 from pipeline.discover.results import refuse_own_output, result_filter
@@ -29,7 +29,7 @@ from pipeline.records import DocumentRef
 from pipeline.storage import open_folder, open_object
 from pipeline.storage.uris import is_s3_uri, split_uri
 
-__all__ = ["discover", "manifest_lines", "read_manifest", "refuse_own_output"]
+__all__ = ["discover", "looked_up", "manifest_lines", "read_manifest", "refuse_own_output"]
 
 
 def discover(sources: Sequence[str], settings: StorageSettings, output: str = "") -> Iterator[DocumentRef]:

@@ -40,7 +40,7 @@ def read_manifest(uri: str, settings: StorageSettings) -> Iterator[DocumentRef]:
         first = next(lines, None)
         if first is None:
             raise NotFound(f"the manifest {uri} has no lines but blank ones and comments")
-        yield from _insist_on_one(_looked_up(chain([first], lines), settings), uri, first)
+        yield from _insist_on_one(looked_up(chain([first], lines), settings), uri, first)
 
 
 def manifest_lines(path: Path, uri: str) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _insist_on_one(refs: Iterator[DocumentRef], uri: str, first_line: str) -> It
     )
 
 
-def _looked_up(uris: Iterable[str], settings: StorageSettings) -> Iterator[DocumentRef]:
+def looked_up(uris: Iterable[str], settings: StorageSettings) -> Iterator[DocumentRef]:
     """One request a document, several at a time, results in order."""
     with ThreadPoolExecutor(_NUM_LOOKUPS_IN_FLIGHT) as pool:
         waiting: deque[Future[DocumentRef]] = deque()
