@@ -126,7 +126,7 @@ async def test_runs_at_once_share_the_work(tmp_path: Path) -> None:
 
     await asyncio.gather(run(), run(), run())
     assert set(begun) == {shard.shard_id for shard in planned_shards(folder)}
-    assert len(begun) < 60, "in one order it would be 120"
+    assert len(begun) < 80, "in one order it would be 120, and 45 are likely"
 
 
 @pytest.mark.parametrize("num_engines", [None, 1, 16])
