@@ -9,9 +9,16 @@ import sys
 
 import click
 
-from jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_SUMS_DISAGREE, EXIT_TOO_MANY_GONE
+from jobs.exit_codes import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    EXIT_SUMS_DISAGREE,
+    EXIT_TOO_MANY_GONE,
+    EXIT_WRONG_USAGE,
+)
 from jobs.printable import printable_lines
-from pipeline.errors import AccountingError, QuireError, RunStopped, TooManyGone
+from pipeline.errors import AccountingError, DamagedResults, QuireError, RunStopped, TooManyGone, WrongUsage
 
 _COMMANDS = {
     "plan": "jobs.plan:plan_command",
@@ -52,18 +59,26 @@ def quire(verbose: int) -> None:
 
 def main() -> None:
     """Entry point. Errors that a person can act on are printed without a traceback."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":  # a URI is made of a file's name, and would be another one elsewhere
+        _fail(
+            f"this environment has Python read names of files as {encoding}: set PYTHONUTF8=1, or a UTF-8 locale",
+            EXIT_WRONG_USAGE,
+        )
     try:
         exit_code = quire.main(standalone_mode=False)
         sys.exit(exit_code if isinstance(exit_code, int) else 0)
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)
-    except AccountingError as exc:
+    except (AccountingError, DamagedResults) as exc:
         _fail(str(exc), EXIT_SUMS_DISAGREE)
     except RunStopped as exc:
         _fail(str(exc), EXIT_STOPPED)
     except TooManyGone as exc:
         _fail(str(exc), EXIT_TOO_MANY_GONE)
+    except WrongUsage as exc:
+        _fail(str(exc), EXIT_WRONG_USAGE)
     except QuireError as exc:
         _fail(str(exc), EXIT_ERROR)
     except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):

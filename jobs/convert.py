@@ -29,7 +29,8 @@ from jobs.plan import Inputs, describe, num_committed_pages, plan_totals, plan_w
 from jobs.status import describe_account
 from pipeline.account import Account, take_account
 from pipeline.bottleneck import Verdict
-from pipeline.config import Settings
+from pipeline.config import Settings, StorageSettings
+from pipeline.discover import looked_up
 from pipeline.engines.choose import pinned, require
 from pipeline.errors import AccountingError, MissingDependency, RunStopped
 from pipeline.finish import finish
@@ -71,7 +72,8 @@ def convert_command(
     Exit codes: 0  every page is accounted for and was read
                 3  every page is accounted for; some pages or documents failed, each with its reason
                 6  stopped by a limit or by the canary; goes on with a higher limit, another bound or --no-canary
-                1  stopped by an error, 2 wrong usage, 4 the sums do not agree, 130 interrupted
+                4  the sums do not agree, or a file of the results is damaged
+                1  stopped by an error, 2 wrong usage, 130 interrupted
     """
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))
@@ -79,7 +81,8 @@ def convert_command(
     click.echo(describe_account(account))
     if told := describe_outcome(open_folder(output, settings.storage)):
         click.echo(told)
-    click.echo(f"Markdown: {output}/markdown   Parquet: {output}/pages, {output}/documents   Plan: {output}/plan")
+    markdown = f"Markdown: {output}/markdown   " if settings.text.write_markdown_files else ""
+    click.echo(f"{markdown}Parquet: {output}/pages, {output}/documents   Plan: {output}/plan")
     if account.pages["failed"] or account.unread:
         context.exit(EXIT_FAILED_PAGES)
 
@@ -90,6 +93,21 @@ async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
     cancel_on_sigterm()
     require(settings)
     settings = await asyncio.to_thread(pinned, _with_latents_folder(settings, inputs.output))
+    account = await _convert_once(inputs, settings, use_ray)
+    if inputs.listing is None and await asyncio.to_thread(_is_there_again, account, settings.storage):
+        click.echo("bytes that were gone, or others, are there again: planning them anew", err=True)
+        account = await _convert_once(replace(inputs, lost=account.lost), settings, use_ray)
+    return account
+
+
+def _is_there_again(account: Account, storage: StorageSettings) -> bool:
+    """Whether any object is again, or still, the one whose bytes could not be had when its pages were to be read."""
+    lost = [loss.source for losses in account.losses.values() for loss in losses if not loss.is_replaced]
+    refs = looked_up((source.uri for source in lost), storage)
+    return any(ref.etag == source.etag for source, ref in zip(lost, refs, strict=True))
+
+
+async def _convert_once(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
     async with Sandbox(settings.render, inputs.passwords) as sandbox:
         return await _convert(inputs, settings, use_ray, sandbox)
 

@@ -1,8 +1,9 @@
-"""How `quire` ends, apart from 0 (all is well) and click's own 2 (wrong usage)."""
+"""How `quire` ends, apart from 0 (all is well)."""
 
 EXIT_ERROR = 1
+EXIT_WRONG_USAGE = 2  # click's own, too
 EXIT_FAILED_PAGES = 3
-EXIT_SUMS_DISAGREE = 4
+EXIT_SUMS_DISAGREE = 4  # or a file of the results is damaged
 EXIT_UNFINISHED = 5
 EXIT_STOPPED = 6
 EXIT_TOO_MANY_GONE = 7

@@ -15,9 +15,11 @@ from pipeline.nights.changes import Known
 from pipeline.nights.log import Night, night_key
 from pipeline.nights.look_up import Found
 from pipeline.plan_log import CONVERTED
+from pipeline.records import DocumentStatus
 
 _CHANGES = ("added", "edited", "touched", "renamed", "opened", "deleted")
 _NEW_BYTES = ("added", "edited", "opened")
+_NOTHING_LOST = (*CONVERTED, DocumentStatus.IGNORED)
 _NUM_NAMES = 5
 _NUM_WORST = 10
 
@@ -119,7 +121,7 @@ def _worst(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """New objects that were not read in full, the fullest losses first."""
     losses = []
     for row in rows:
-        if row["change"] in _NEW_BYTES and (row["num_failed"] or row["status"] not in CONVERTED):
+        if row["change"] in _NEW_BYTES and (row["num_failed"] or row["status"] not in _NOTHING_LOST):
             pages = f"{row['num_failed']} of {row['num_pages']} pages failed"
             why = pages if row["num_failed"] else f"{row['status']}: {row['detail']}"
             losses.append((-row["num_failed"], row["uri"], why))

@@ -70,7 +70,8 @@ def nightly_command(
                 3  up to date; some new pages or documents failed, or could not be fetched
                 6  a limit or the canary stopped it; what is converted stays, and no night is recorded
                 7  too many objects are gone at once: nothing was done; see --allow-deletions
-                1  stopped by an error, 2 wrong usage, 4 the sums do not agree, 130 interrupted
+                4  the sums do not agree, or a file of the results is damaged
+                1  stopped by an error, 2 wrong usage, 130 interrupted
     """
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))
@@ -102,7 +103,7 @@ async def nightly(inputs: Inputs, settings: Settings, use_ray: bool, allow_delet
         refs = list(unknown_refs(known, listing, retry))
         found = await asyncio.to_thread(look_up, folder, account.parts, refs, account.lost)
         if found.lost and not lost:  # they changed while they were being read: list anew, and plan them again
-            lost = frozenset(account.lost)
+            lost = account.lost
             continue
         night = next_night(last, known, listing, found.contents)
         if night is None or await asyncio.to_thread(commit_night, folder, night):

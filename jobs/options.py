@@ -185,9 +185,12 @@ def read_passwords(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
     try:
-        return tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line)
+        # Some editors begin a file with a mark, which is no part of the first password.
+        return tuple(line for line in path.read_text(encoding="utf-8-sig").splitlines() if line)
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"cannot read the passwords file {path}") from exc
+        raise ConfigError(
+            f"cannot read the passwords file {path}: it has to be UTF-8, one password a line"
+        ) from exc
 
 
 def _toml(value: object) -> str:

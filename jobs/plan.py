@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,19 +16,19 @@ from jobs.estimate import describe_estimate, make_estimate
 from jobs.options import cost_options, read_passwords, settings_from, settings_options, sources_and_output
 from jobs.pace import CORE_SECONDS_PER_PAGE
 from pipeline.config import Settings, fingerprint
-from pipeline.discover import discover, read_manifest
+from pipeline.discover import discover, refuse_own_output
 from pipeline.engines.choose import ladder, pinned
-from pipeline.errors import ConfigError
+from pipeline.errors import WrongUsage
 from pipeline.estimate.record import to_json
 from pipeline.local_flow import open_cache
 from pipeline.modes import layout
 from pipeline.plan import plan
-from pipeline.plan_log import part_keys, read_part, shards_of
+from pipeline.plan_log import part_keys, read_part, read_totals, shards_of
 from pipeline.probe import Prober
 from pipeline.progress import Progress
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import DocumentRef, DocumentStatus
-from pipeline.run_folder import claim
+from pipeline.run_folder import claim, refuse_other_settings
 from pipeline.storage import Folder, open_folder
 from pipeline.write import committed_shards
 
@@ -46,18 +47,20 @@ class Inputs:
     lost: frozenset[tuple[str, str]] = frozenset()  # to be planned again; see `PlanIndex`
 
     def insist(self) -> None:
+        """Raise `WrongUsage` where it cannot be said what is to be read and written."""
         if not self.sources and not self.manifests:
-            raise ConfigError("nothing to read: name a bucket, folder, glob or file, or give --manifest FILE")
+            raise WrongUsage("nothing to read: name a bucket, folder, glob or file, or give --manifest FILE")
+        if not all(name.removeprefix("@").strip() for name in (*self.sources, *self.manifests, self.output)):
+            raise WrongUsage("a source, a manifest or --output is empty: is a variable of your script not set?")
+        refuse_own_output(self.sources, self.output)
 
     def refs(self, settings: Settings) -> Iterator[DocumentRef]:
-        """All objects of the sources, then of the manifests. The output folder is never an input."""
+        """All objects of the sources, then of the manifests. Results are never an input."""
         if self.listing is not None:
             yield from self.listing
             return
-        if self.sources:
-            yield from discover(self.sources, settings.storage, exclude=[self.output])
-        for manifest in self.manifests:
-            yield from read_manifest(manifest, settings.storage)
+        manifests = [f"@{manifest}" for manifest in self.manifests]
+        yield from discover([*self.sources, *manifests], settings.storage, self.output)
 
 
 def check_modes(modes: Sequence[str]) -> None:
@@ -140,7 +143,7 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
     inputs.insist()
     check_modes([request.mode for request in ladder(settings)])
     folder = open_folder(inputs.output, settings.storage)
-    await asyncio.to_thread(claim, folder, settings)
+    await asyncio.to_thread(refuse_other_settings, folder, settings)
     cache = open_cache(settings.flow, settings.storage)
     prober = Prober(cache, sandbox, settings.plan.max_document_mb << 20, settings.plan.max_document_pages)
     counts: Counter[str] = Counter()
@@ -155,22 +158,24 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
         refs, retry = inputs.refs(settings), [DocumentStatus.UNREADABLE]
         if inputs.passwords:
             retry.append(DocumentStatus.ENCRYPTED)
-        async for _ in plan(folder, refs, probe, settings.plan, fingerprint(settings), retry, inputs.lost):
+        # Not before there is something to plan: a command with a mistake is to lock no folder.
+        own = functools.partial(claim, folder, settings)
+        async for _ in plan(folder, refs, probe, settings.plan, fingerprint(settings), retry, inputs.lost, own):
             pass
+    await asyncio.to_thread(own)
     return await asyncio.to_thread(plan_totals, folder)
 
 
 def plan_totals(folder: Folder) -> PlanTotals:
-    documents: Counter[str] = Counter()
-    num_pages = num_bytes = num_shards = 0
     parts = tuple(part_keys(folder))
-    for key in parts:
-        part = read_part(folder, key)
-        documents.update(planned.document.status.value for planned in part)
-        num_pages += sum(stop - start for planned in part for _, start, stop in planned.ranges)
-        num_bytes += sum(planned.document.size_bytes for planned in part)
-        num_shards += len({shard_id for planned in part for shard_id, _, _ in planned.ranges})
-    return PlanTotals(parts, documents, num_pages, num_bytes, num_shards)
+    totals = [read_totals(folder, key) for key in parts]
+    return PlanTotals(
+        parts=parts,
+        documents=sum((Counter(part.documents) for part in totals), Counter()),
+        num_pages=sum(part.num_pages for part in totals),
+        num_bytes=sum(part.num_bytes for part in totals),
+        num_shards=sum(part.num_shards for part in totals),
+    )
 
 
 def describe(totals: PlanTotals, settings: Settings) -> str:
@@ -192,5 +197,7 @@ def describe(totals: PlanTotals, settings: Settings) -> str:
 def num_committed_pages(folder: Folder, parts: Sequence[str]) -> int:
     """Pages of the shards of these parts of the plan that are written."""
     done = committed_shards(folder)
+    if not done:
+        return 0
     shards = (shard for key in parts for shard in shards_of(read_part(folder, key)))
     return sum(shard.num_pages for shard in shards if shard.shard_id in done)

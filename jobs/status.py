@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -23,8 +24,8 @@ from pipeline.storage import open_folder
 def status_command(context: click.Context, /, output: str, as_json: bool, **options: Any) -> None:
     """Show how far the run in OUTPUT is, how pages ended, and failures by kind.
 
-    Exits with 0 if all is done and read, 3 if pages or documents failed, 4 if the sums do not agree, and 5 if
-    shards are left to do.
+    Exits with 0 if all is done and read, 3 if pages or documents failed, 4 if the sums do not agree or a file is
+    damaged, and 5 if shards are left to do.
     """
     folder = open_folder(output, settings_from(**options).storage)
     described = read(folder)
@@ -46,6 +47,14 @@ def describe_account(account: Account) -> str:
     ]
     if account.failures:
         lines.append("failures   " + _counts(account.failures))
+    lines += [
+        f"  {page.kind:<18}{printable(page.uri)} page {page.page_index + 1}  {printable(page.message)}"
+        for page in account.failed
+    ]
+    if account.failures.total() > len(account.failed):
+        lines.append(
+            f"  … and {account.failures.total() - len(account.failed)} more; see the table pages, column failure"
+        )
     unread = list(account.unread.items())
     lines += [f"  {status:<12}{printable(uri)}  {printable(detail)}" for uri, (status, detail) in unread[:20]]
     if len(unread) > 20:
@@ -63,6 +72,7 @@ def _as_json(account: Account) -> dict[str, Any]:
         "documents": dict(account.documents),
         "pages": dict(account.pages),
         "failures": dict(account.failures),
+        "failed_pages": [asdict(page) for page in account.failed],
         "num_pages": account.num_pages,
         "num_shards": account.num_shards,
         "num_shards_done": account.num_shards_done,

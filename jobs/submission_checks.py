@@ -17,7 +17,7 @@ import click
 from jobs.options import settings_from_parameters
 from jobs.plan import Inputs, check_modes
 from pipeline.config import Settings
-from pipeline.discover import discover
+from pipeline.discover import discover, manifest_lines
 from pipeline.engines.choose import ladder, refuse_contradictions
 from pipeline.errors import ConfigError, NotFound, StorageError
 from pipeline.run_folder import refuse_other_settings
@@ -52,8 +52,7 @@ def _uris(parameters: Mapping[str, Any]) -> Iterator[str]:
 
 def _lines(path: Path) -> Iterator[str]:
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
-            yield from (line.rstrip("\r\n") for line in lines if line.strip() and not line.startswith("#"))
+        yield from manifest_lines(path, str(path))
     except OSError as exc:
         raise ConfigError(f"cannot read the manifest {path}: {exc.strerror}") from exc
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.errors import AccountingError
 from pipeline.plan_log import CONVERTED, Planned, part_keys, read_part, shards_of
-from pipeline.records import DocumentStatus, Outcome, Shard
+from pipeline.records import DocumentStatus, Outcome, PageRange, Shard
 from pipeline.storage import Folder
 from pipeline.tables import read_rows
 from pipeline.write import committed_shards, pages_key
@@ -23,27 +23,58 @@ from pipeline.write import committed_shards, pages_key
 Row = dict[str, Any]
 
 COLUMNS = ("doc_id", "page_index", "outcome", "failure")
+NUM_FAILED_NAMED = 20
 _NUM_READERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPage:
+    """Its number in the document from 0, and why, as `Failure` has it."""
+
+    doc_id: str
+    uri: str
+    page_index: int
+    kind: str
+    message: str
+
+
+@dataclass(slots=True)
+class Loss:
+    """A document of a shard whose bytes were gone, or others, when they were to be read. `failures` are all of its
+    failed pages there, by kind; they are replaced where a later part of the plan has the same bytes again."""
+
+    shard_id: str
+    source: PageRange
+    failures: Counter[str]
+    is_replaced: bool = False
 
 
 @dataclass(slots=True)
 class Account:
     """What a run has done so far. `problems` names every sum that does not agree; empty is good.
 
-    `unread` holds the documents of which no page could be planned, duplicates aside, unless a later look at the
-    same URI went better.
+    `unread` holds the documents of which no page could be planned, duplicates and what is ignored aside, unless a later
+    look at the same URI went better. `failed` names the first failed pages, as many as a person wants to see.
     """
 
     documents: Counter[str] = field(default_factory=Counter)  # by status
-    pages: Counter[str] = field(default_factory=Counter)  # by outcome
+    pages: Counter[str] = field(
+        default_factory=Counter
+    )  # by outcome; failed ones that are planned again as "replaced"
     failures: Counter[str] = field(default_factory=Counter)  # failed pages, by kind
+    failed: list[FailedPage] = field(default_factory=list)
     num_pages: int = 0
     num_shards: int = 0
     num_shards_done: int = 0
     unread: dict[str, tuple[str, str]] = field(default_factory=dict)  # (status, detail) by URI
     problems: list[str] = field(default_factory=list)
     parts: tuple[str, ...] = ()  # of the plan, by key: those that these books cover
-    lost: set[tuple[str, str]] = field(default_factory=set)  # (shard_id, doc_id): the bytes were gone or others
+    losses: dict[str, list[Loss]] = field(default_factory=dict)  # by doc_id
+
+    @property
+    def lost(self) -> frozenset[tuple[str, str]]:
+        """(shard_id, doc_id) of all losses, as planning takes them."""
+        return frozenset((loss.shard_id, doc_id) for doc_id, losses in self.losses.items() for loss in losses)
 
     @property
     def is_complete(self) -> bool:
@@ -107,10 +138,22 @@ def _count_documents(part: list[Planned], account: Account) -> None:
             account.problems.append(
                 f"{document.uri} has {document.num_pages} pages, {num_planned} of them planned"
             )
-        if num_planned or status is DocumentStatus.DUPLICATE:
+        if num_planned or status in (DocumentStatus.DUPLICATE, DocumentStatus.IGNORED):
             account.unread.pop(document.uri, None)
         else:
             account.unread[document.uri] = (status.value, document.detail)
+        if planned.ranges:
+            _replace_losses(document.doc_id, account)
+
+
+def _replace_losses(doc_id: str, account: Account) -> None:
+    """These bytes are planned again: that they were lost before is no failure any more."""
+    for loss in account.losses.get(doc_id, ()):
+        if not loss.is_replaced:
+            loss.is_replaced, num_pages = True, loss.failures.total()
+            account.pages = account.pages - Counter(failed=num_pages) + Counter(replaced=num_pages)
+            account.failures -= loss.failures
+            account.failed = [page for page in account.failed if page.doc_id != doc_id]
 
 
 def _read_ahead(
@@ -133,12 +176,25 @@ def _count_pages(shard: Shard, rows: list[Row], account: Account) -> None:
     wanted = [(r.doc_id, index) for r in shard.ranges for index in range(r.start, r.stop)]
     if [(row["doc_id"], row["page_index"]) for row in rows] != wanted:
         account.problems.append(f"shard {shard.shard_id} has not the rows that were planned for it")
+    failures: dict[str, list[Row]] = {}
     for row in rows:
         account.pages[str(row["outcome"])] += 1
         failure = row["failure"]
         if (row["outcome"] == Outcome.FAILED) != isinstance(failure, dict):
             account.problems.append(f"shard {shard.shard_id} has a failed page without a reason, or the reverse")
         if isinstance(failure, dict):
-            account.failures[str(failure["kind"])] += 1
-            if failure["stage"] == "fetch":
-                account.lost.add((shard.shard_id, row["doc_id"]))
+            failures.setdefault(row["doc_id"], []).append(row)
+    for source in shard.ranges:
+        _count_failures(shard.shard_id, source, failures.get(source.doc_id, []), account)
+
+
+def _count_failures(shard_id: str, source: PageRange, failed: list[Row], account: Account) -> None:
+    """The failed rows of one document in one shard."""
+    kinds = Counter(str(row["failure"]["kind"]) for row in failed)
+    account.failures += kinds
+    account.failed += [
+        FailedPage(source.doc_id, source.uri, row["page_index"], row["failure"]["kind"], row["failure"]["message"])
+        for row in failed[: NUM_FAILED_NAMED - len(account.failed)]
+    ]
+    if any(row["failure"]["stage"] == "fetch" for row in failed):
+        account.losses.setdefault(source.doc_id, []).append(Loss(shard_id, source, kinds))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pipeline.config import CanarySettings
@@ -52,7 +53,8 @@ def canary_shards(folder: Folder, done: Collection[str], num_left: int) -> list[
     number = min(_MAX_SHARDS, max(1, num_left // SHARDS_PER_CANARY))
     positions = {index * num_left // number for index in range(number)}
     left = (shard for shard in planned_shards(folder) if shard.shard_id not in done)
-    return [shard for position, shard in enumerate(left) if position in positions]
+    up_to_the_last = islice(left, max(positions) + 1)  # engines wait while the plan is read
+    return [shard for position, shard in enumerate(up_to_the_last) if position in positions]
 
 
 def check(

@@ -39,7 +39,7 @@ PageObserver = Callable[[PageResult], None]
 
 @dataclass(frozen=True, slots=True)
 class Converter(Generic[ImageT]):
-    """The parts that every shard of a process shares. `write` commits and says whether it was first."""
+    """The parts that every shard of a process shares. `write` commits and says whether these rows count."""
 
     rasterizer: Rasterizer[ImageT]
     engine: Engine[ImageT]

@@ -2,6 +2,7 @@
 
     QuireError                  anything a person can act on; the command line prints it without a traceback
     ├── ConfigError             a setting is unknown, of the wrong type, or contradicts another
+    │   └── WrongUsage          the command line makes no sense, whatever is there
     ├── SettingsChanged         the output folder belongs to a run with other settings
     ├── StorageError            the object store said no
     │   ├── NotFound
@@ -12,6 +13,7 @@
     ├── RunStopped              a limit or the canary ended a run before its end; it can go on
     ├── TooManyGone             so many objects went at once that it looks like a mistake
     ├── AccountingError         pages in and rows out differ: a bug, and the loudest error there is
+    ├── DamagedResults          a file of the output folder is damaged or gone
     └── PageError               how one page's attempt ended, between an engine and its caller
         ├── EngineDead          the engine is gone; the page may be innocent
         ├── ImageLost           the page's pixels are gone with their machine; rasterize again
@@ -28,6 +30,10 @@ class QuireError(Exception):
 
 
 class ConfigError(QuireError):
+    pass
+
+
+class WrongUsage(ConfigError):
     pass
 
 
@@ -69,6 +75,10 @@ class TooManyGone(QuireError):
 
 class AccountingError(QuireError):
     pass
+
+
+class DamagedResults(QuireError):
+    """The message names the file and says what to do. Nothing is built on what is damaged."""
 
 
 class PageError(QuireError):

@@ -1,13 +1,15 @@
 """After the last shard: what no single shard could write, and the check of the sums.
 
 Documents that span several shards are put together from their pages' rows, and so are those whose shard was killed just
-after its commit; documents without pages (encrypted, broken, duplicates) get their row in `documents`. Finishing
-again does nothing more.
+after its commit, and Markdown files that an earlier run was not to write; documents without pages (encrypted, broken,
+duplicates) get their row in `documents`. Finishing again does nothing more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 from pipeline.account import Account, take_account
 from pipeline.assemble import DocumentText, PageText, assemble
@@ -15,9 +17,10 @@ from pipeline.plan_log import Planned, read_part
 from pipeline.records import Outcome
 from pipeline.storage import Folder
 from pipeline.tables import read_rows
-from pipeline.write import ShardWriter, documents_key, pages_key
+from pipeline.write import ShardWriter, documents_key, markdown_key, pages_key
 
-_COLUMNS = ["page_index", "outcome", "markdown", "num_output_tokens", "failure"]
+_COLUMNS = ["doc_id", "page_index", "outcome", "markdown", "num_output_tokens", "failure"]
+_NUM_LOOKUPS_IN_FLIGHT = 8
 
 
 def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account:
@@ -26,14 +29,40 @@ def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account
     account = take_account(folder, parts=parts)
     account.insist()
     written = {info.key for info in folder.list("documents/")}
+
+    @lru_cache(maxsize=1)  # the end of a split document lies in one shard with the documents after it
+    def texts_of(shard_id: str) -> dict[str, list[PageText]]:
+        return _page_texts(folder, shard_id)
+
+    def text_of(planned: Planned) -> DocumentText | None:
+        pages = [page for shard_id, _, _ in planned.ranges for page in texts_of(shard_id)[planned.document.doc_id]]
+        return assemble(sorted(pages, key=lambda page: page.page_index)) if pages else None
+
     for key in parts:
-        files: dict[str, list[Planned]] = {}
-        for planned in read_part(folder, key):
-            files.setdefault(documents_name(key, planned), []).append(planned)
-        for name, members in files.items():
-            if documents_key(name) not in written:
-                writer.write_documents(name, ((p.document, _text(folder, p)) for p in members))
+        for name, members in _unwritten(folder, writer, key, written).items():
+            writer.write_documents(name, ((planned.document, text_of(planned)) for planned in members))
     return account
+
+
+def _unwritten(
+    folder: Folder, writer: ShardWriter, part_key: str, written: Collection[str]
+) -> dict[str, list[Planned]]:
+    """The documents of a part by the file of `documents` that has them, without the files that are there with their
+    Markdown. Markdown is written before the table, so of each table one document tells of all."""
+    files: dict[str, list[Planned]] = {}
+    for planned in read_part(folder, part_key):
+        files.setdefault(documents_name(part_key, planned), []).append(planned)
+
+    def is_written(name: str) -> bool:
+        if documents_key(name) not in written:
+            return False
+        first = files[name][0]
+        has_markdown = writer.write_markdown_files and first.ranges
+        return not has_markdown or folder.exists(markdown_key(first.document))
+
+    with ThreadPoolExecutor(_NUM_LOOKUPS_IN_FLIGHT) as lookups:
+        are_written = list(lookups.map(is_written, files))
+    return {name: files[name] for name, is_there in zip(files, are_written, strict=True) if not is_there}
 
 
 def documents_name(part_key: str, planned: Planned) -> str:
@@ -46,21 +75,16 @@ def documents_name(part_key: str, planned: Planned) -> str:
     return f"{kind}={planned.ranges[0][0]}"  # a split document fills its first shard alone
 
 
-def _text(folder: Folder, planned: Planned) -> DocumentText | None:
-    return assemble(_stitch(folder, planned)) if planned.ranges else None
-
-
-def _stitch(folder: Folder, planned: Planned) -> list[PageText]:
-    """A split document's pages, in order, from the shards that have them."""
-    pages = [
-        PageText(
+def _page_texts(folder: Folder, shard_id: str) -> dict[str, list[PageText]]:
+    """A shard's pages by doc_id."""
+    texts: dict[str, list[PageText]] = {}
+    for row in read_rows(folder, pages_key(shard_id), _COLUMNS):
+        page = PageText(
             page_index=row["page_index"],
             outcome=Outcome(row["outcome"]),
             markdown=row["markdown"],
             num_output_tokens=row["num_output_tokens"],
             failure_kind=row["failure"]["kind"] if row["failure"] else "",
         )
-        for shard_id, _, _ in planned.ranges
-        for row in read_rows(folder, pages_key(shard_id), _COLUMNS, planned.document.doc_id)
-    ]
-    return sorted(pages, key=lambda page: page.page_index)
+        texts.setdefault(row["doc_id"], []).append(page)
+    return texts

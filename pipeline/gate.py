@@ -6,12 +6,16 @@ stops giving, whereupon what is open is finished. Nothing that a gate holds back
 Limits are on GPU-hours (core-hours, see `prices.py`) and on their price, of all runs into the folder (`usage.py`). A
 shard is held back when the time used, and what all open pages and this shard would take at the pace so far, come to
 more. The shards that are open before the first one is done begin unexamined.
+
+Several runs into one folder share the work without a word between them: each takes the shards in an order of its own,
+and passes over what another has committed. Only what both have open at the same moment is done twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -19,7 +23,7 @@ from pipeline import canary
 from pipeline.config import Settings, fingerprint
 from pipeline.errors import StorageError
 from pipeline.estimate.record import read_estimate
-from pipeline.plan_log import planned_shards
+from pipeline.plan_log import part_keys, read_part, shards_of
 from pipeline.prices import price_per_hour, unit
 from pipeline.records import Shard
 from pipeline.storage import Folder
@@ -38,6 +42,15 @@ def open_shards(folder: Folder, shards: Iterable[Shard], done: Collection[str]) 
     for shard in shards:
         if shard.shard_id not in done and not folder.exists(pages_key(shard.shard_id)):
             yield shard
+
+
+def shuffled_shards(folder: Folder, run_id: str) -> Iterator[Shard]:
+    """Every shard of the plan, in an order that follows from the run's id: parts in any order, and the shards of each
+    in any order. One part is in memory."""
+    chance, keys = random.Random(run_id), part_keys(folder)
+    for key in chance.sample(keys, len(keys)):
+        shards = list(shards_of(read_part(folder, key)))
+        yield from chance.sample(shards, len(shards))
 
 
 class Gate:
@@ -91,12 +104,12 @@ class Gate:
         self._num_done = sum(counts.values())
 
     def shards(self, num_devices: float) -> Iterator[Shard]:
-        """The shards to convert on so many GPUs or cores, each looked up just before it is begun. Blocks while the
-        canary is judged; read it in a thread."""
+        """The shards to convert on so many GPUs or cores, each looked up just before it is begun: the canary's, then
+        the others in this run's order. Blocks while the canary is judged; read it in a thread."""
         self._meter = meter = Meter(self._folder, num_devices)
         self._used_before = used_hours(self._folder) if self._limit_words else 0.0
         done = committed_shards(self._folder)
-        for shard in open_shards(self._folder, self._in_order(done), done):
+        for shard in open_shards(self._folder, self._in_order(done, meter.run_id), done):
             if self._would_pass_the_limit(shard, meter):
                 used = f"{self._hours(meter):,.2f} {unit(self._settings)}-hours"
                 self.reason = f"the limit of {self._limit_words} is reached: {used} are used, {_GO_ON}"
@@ -104,7 +117,7 @@ class Gate:
             self._num_begun += shard.num_pages
             yield shard
 
-    def _in_order(self, done: set[str]) -> Iterator[Shard]:
+    def _in_order(self, done: set[str], run_id: str) -> Iterator[Shard]:
         num_left = self._num_shards - len(done)
         is_wanted = num_left > 0 and canary.is_wanted(self._settings.canary, num_left)
         first = canary.canary_shards(self._folder, done, num_left) if is_wanted else []
@@ -112,7 +125,7 @@ class Gate:
         if first and not self._is_canary_well(first, num_left):
             return
         ids = {shard.shard_id for shard in first}
-        yield from (shard for shard in planned_shards(self._folder) if shard.shard_id not in ids)
+        yield from (shard for shard in shuffled_shards(self._folder, run_id) if shard.shard_id not in ids)
 
     def _is_canary_well(self, shards: list[Shard], num_left: int) -> bool:
         """Wait for the shards to be done, and judge what came of them."""

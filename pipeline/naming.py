@@ -13,7 +13,11 @@ import unicodedata
 
 _LONGEST_PART_BYTES = 180  # file systems allow 255; a suffix and `.md` have to fit
 _LONGEST_NAME_BYTES = 700
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\%\u2028\u2029]|[\ud800-\udfff]')
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+# They turn letters around, or are not seen at all: a name would look like another one. Joiners are a part of words in
+# Persian, Hindi and others, and stay.
+_INVISIBLE = r"\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+_UNSAFE = re.compile(rf'[<>:"|?*\\%{_CONTROLS}{_INVISIBLE}]|[\ud800-\udfff]')
 
 
 def safe_name(name: str) -> str:

@@ -20,13 +20,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from dataclasses import replace
 
 from pipeline.config import PlanSettings
-from pipeline.errors import StorageError
+from pipeline.discover.leftovers import is_leftover
+from pipeline.errors import DamagedResults, StorageError
 from pipeline.naming import collision_key, safe_name, with_suffix_of
 from pipeline.plan_log import CONVERTED, Planned, append_part, part_keys, part_number, read_part
 from pipeline.records import Document, DocumentRef, DocumentStatus
 from pipeline.storage import Folder
+from pipeline.write import committed_shards
 
 _log = logging.getLogger(__name__)
+
+_NO_DOCUMENT = (DocumentStatus.UNSUPPORTED, DocumentStatus.CORRUPT, DocumentStatus.EMPTY)
 
 
 class PlanIndex:
@@ -70,6 +74,10 @@ class PlanIndex:
             self._take_name(planned.document)
             if not self._is_lost(planned):
                 self._add(planned.document)
+
+    def without_plan(self, shard_ids: Collection[str]) -> set[str]:
+        """Those of these shards that no part has planned."""
+        return set(shard_ids) - self._shard_ids
 
     def holds_shard_of(self, part: Iterable[Planned]) -> bool:
         """Whether a shard of this name is planned already: these pages were lost once and are planned again."""
@@ -134,22 +142,34 @@ async def plan(
     fingerprint: str,
     retry: Collection[DocumentStatus] = (DocumentStatus.UNREADABLE,),
     lost: Collection[tuple[str, str]] = (),
+    claim: Callable[[], object] = lambda: None,
 ) -> AsyncIterator[list[Planned]]:
     """Append what is new among `refs` to the plan in `folder`; yields each part once it is committed.
 
     `probe` turns a reference into a document whose `output_name` is not settled yet. `retry`, `lost`: see
-    `PlanIndex`.
-    Memory is bounded by a part and the index.
+    `PlanIndex`. `claim` is called before a part is committed, to make sure that the folder is this run's.
+    Memory is bounded by a part and the index. Raises `DamagedResults` if parts of the plan are gone: what they held
+    would be converted twice.
     """
+    done = await asyncio.to_thread(
+        committed_shards, folder
+    )  # before the plan: a shard is planned before it is written
     index = await asyncio.to_thread(load_index, folder, retry, lost)
+    if strays := index.without_plan(done):
+        raise DamagedResults(
+            f"{folder.uri}/pages has shards that no part of the plan names ({len(strays)}, one of them {min(strays)}): "
+            "parts of the plan are gone. Bring them back from a copy, or convert into a new output folder"
+        )
     pending: list[Document] = []
     async for document in _in_order(_unknown(refs, index), probe, settings.num_fetches):
         pending.append(document)
         if len(pending) == settings.documents_per_part:
+            await asyncio.to_thread(claim)
             index, part = await asyncio.to_thread(_commit, folder, index, pending, settings, fingerprint)
             yield part
             pending = []
     if pending:
+        await asyncio.to_thread(claim)
         _, part = await asyncio.to_thread(_commit, folder, index, pending, settings, fingerprint)
         yield part
 
@@ -213,7 +233,10 @@ async def _in_order(
 
 
 async def _named(probe: Callable[[DocumentRef], Awaitable[Document]], ref: DocumentRef) -> Document:
-    return replace(await probe(ref), output_name=safe_name(ref.name))
+    document = replace(await probe(ref), output_name=safe_name(ref.name))
+    if document.status in _NO_DOCUMENT and is_leftover(ref.name):
+        return replace(document, status=DocumentStatus.IGNORED)
+    return document
 
 
 def _commit(

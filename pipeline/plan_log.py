@@ -6,17 +6,21 @@ planned (see `plan.py`).
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.errors import DamagedResults
 from pipeline.records import Document, DocumentStatus, PageRange, Shard
-from pipeline.schema import PLAN
+from pipeline.schema import PLAN, metadata_rows
 from pipeline.storage import Folder
-from pipeline.tables import read_rows, to_parquet
+from pipeline.tables import put_once, read_metadata, read_rows, to_parquet
 
 _PART_KEY = re.compile(r"plan/part-(\d{6,})\.parquet")
+_TOTALS = "quire.totals"
 CONVERTED = (DocumentStatus.OK, DocumentStatus.TRUNCATED)
 
 
@@ -28,9 +32,33 @@ class Planned:
     ranges: tuple[tuple[str, int, int], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PartTotals:
+    """A part in numbers. `documents` are counted by status."""
+
+    documents: Mapping[str, int]
+    num_pages: int
+    num_bytes: int
+    num_shards: int
+
+
+def part_key(number: int) -> str:
+    return f"plan/part-{number:06d}.parquet"
+
+
 def part_keys(folder: Folder) -> list[str]:
-    """The parts of the plan, in order."""
-    return [info.key for info in folder.list("plan/") if _PART_KEY.fullmatch(info.key)]
+    """The parts of the plan, in order. Raises `DamagedResults` if one is missing: its documents would be taken for new
+    ones, planned and paid for a second time."""
+    listed = {number for info in folder.list("plan/") if (number := part_number(info.key)) >= 0}
+    keys = [part_key(number) for number in range(max(listed, default=-1) + 1)]
+    for number, key in enumerate(keys):
+        # A listing may have passed a place just before a part was written there: ask for what it lacks.
+        if number not in listed and not folder.exists(key):
+            raise DamagedResults(
+                f"{folder.uri}/{key} is missing, and later parts of the plan are there. Run again, in case that the "
+                "store did not list it; or else bring it back from a copy, or convert into a new output folder"
+            )
+    return keys
 
 
 def planned_shards(folder: Folder) -> Iterator[Shard]:
@@ -57,8 +85,24 @@ def shards_of(part: Sequence[Planned]) -> Iterator[Shard]:
 
 
 def append_part(folder: Folder, number: int, part: Sequence[Planned]) -> bool:
-    """Write a part under its number; False if another planner has taken it."""
-    return folder.put_if_absent(f"plan/part-{number:06d}.parquet", to_parquet(map(_to_row, part), PLAN))
+    """Write a part under its number; False if another planner has taken it for another part."""
+    schema = PLAN.with_metadata({**PLAN.metadata, _TOTALS: json.dumps(asdict(_totals(part)))})
+    return put_once(folder, part_key(number), to_parquet(map(_to_row, part), schema))
+
+
+def read_totals(folder: Folder, key: str) -> PartTotals:
+    """From the end of the file alone; parts that were written before version 2 are read in full."""
+    told = read_metadata(folder, key).get(_TOTALS)
+    return PartTotals(**json.loads(told)) if told else _totals(read_part(folder, key))
+
+
+def _totals(part: Sequence[Planned]) -> PartTotals:
+    return PartTotals(
+        documents=dict(Counter(planned.document.status.value for planned in part)),
+        num_pages=sum(stop - start for planned in part for _, start, stop in planned.ranges),
+        num_bytes=sum(planned.document.size_bytes for planned in part),
+        num_shards=len({shard_id for planned in part for shard_id, _, _ in planned.ranges}),
+    )
 
 
 def part_number(key: str) -> int:
@@ -80,15 +124,20 @@ def _to_row(planned: Planned) -> dict[str, object]:
         "detail": document.detail,
         "output_name": document.output_name,
         "duplicate_of": document.duplicate_of,
-        "metadata": list(document.metadata),
+        "metadata": metadata_rows(document.metadata),
         "ranges": [{"shard_id": s, "start": start, "stop": stop} for s, start, stop in planned.ranges],
     }
 
 
 def _from_row(row: dict[str, Any]) -> Planned:
     ranges = tuple((r["shard_id"], r["start"], r["stop"]) for r in row.pop("ranges"))
-    status, metadata = DocumentStatus(row.pop("status")), tuple(row.pop("metadata"))
+    status, metadata = DocumentStatus(row.pop("status")), tuple(map(_named_value, row.pop("metadata")))
     return Planned(Document(status=status, metadata=metadata, **row), ranges)
+
+
+def _named_value(entry: dict[str, str] | tuple[str, str]) -> tuple[str, str]:
+    """A pair already where the plan is of version 1, whose column `metadata` is a map."""
+    return (entry["name"], entry["value"]) if isinstance(entry, dict) else entry
 
 
 def _page_range(document: Document, start: int, stop: int) -> PageRange:

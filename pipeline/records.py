@@ -34,6 +34,7 @@ class DocumentStatus(StrEnum):
     EMPTY = "empty"  # zero bytes, or a document of zero pages
     UNSUPPORTED = "unsupported"  # the bytes are of no media type that is read here
     TOO_LARGE = "too_large"
+    IGNORED = "ignored"  # no document, and named as programs name what they leave beside documents (`.DS_Store`)
     DUPLICATE = "duplicate"  # the same bytes as another document, which is the one converted
     UNREADABLE = "unreadable"  # the store would not give the bytes (permission, or gone since the listing)
 

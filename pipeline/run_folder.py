@@ -14,10 +14,12 @@ from typing import Any
 
 from pipeline.config import Settings, fingerprint, result_settings
 from pipeline.engines.choose import model_name
-from pipeline.errors import NotFound, SettingsChanged
+from pipeline.errors import DamagedResults, NotFound, SettingsChanged
 from pipeline.storage import Folder
 
 KEY = "quire.json"
+
+_ENGINE = "engine.name"
 
 _PACKAGES = (
     "numpy",
@@ -51,7 +53,7 @@ def claim(folder: Folder, settings: Settings) -> None:
         return
     theirs = read(folder)
     if theirs["fingerprint"] != mine["fingerprint"]:
-        raise SettingsChanged(_explain(folder.uri, theirs["settings"], result_settings(settings)))
+        raise SettingsChanged(_explain(folder, theirs["settings"], result_settings(settings)))
 
 
 def refuse_other_settings(folder: Folder, settings: Settings) -> None:
@@ -65,16 +67,21 @@ def refuse_other_settings(folder: Folder, settings: Settings) -> None:
     if "engine.model_revision" in mine and not mine["engine.model_revision"]:
         mine["engine.model_revision"] = theirs.get("engine.model_revision")
     if theirs != mine:
-        raise SettingsChanged(_explain(folder.uri, theirs, mine))
+        raise SettingsChanged(_explain(folder, theirs, mine))
 
 
 def read(folder: Folder) -> dict[str, Any]:
-    """The folder's `quire.json`. Raises `NotFound` where there is none."""
+    """The folder's `quire.json`. Raises `NotFound` where there is none, and `DamagedResults`."""
     try:
-        described: dict[str, Any] = json.loads(folder.get(KEY))
+        described = json.loads(folder.get(KEY))
+        return {name: described[name] for name in ("quire_version", "fingerprint", "settings", "versions")}
     except NotFound as exc:
         raise NotFound(f"{folder.uri} is no output folder of Quire: it has no {KEY}") from exc
-    return described
+    except (ValueError, TypeError, KeyError) as exc:
+        raise DamagedResults(
+            f"{folder.uri}/{KEY} is damaged: bring it back from a copy; or, if you are sure of the settings that the "
+            "results were made with, delete it and run again with these, which writes it anew"
+        ) from exc
 
 
 def provenance(settings: Settings) -> dict[str, str]:
@@ -92,14 +99,21 @@ def version() -> str:
     return importlib.metadata.version("quire")
 
 
-def _explain(uri: str, theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
-    names = sorted(name for name in {*theirs, *mine} if theirs.get(name) != mine.get(name))
-    lines = [f"  {name}: was {theirs.get(name)!r}, now {mine.get(name)!r}" for name in names]
-    return (
-        f"{uri} holds results made with other settings:\n"
-        + "\n".join(lines)
-        + "\nWrite to another --output, or run with the settings above as they were."
+def _explain(folder: Folder, theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
+    # What only one of two engines has was not changed by anybody.
+    names = (
+        theirs.keys() & mine.keys() if theirs.get(_ENGINE) != mine.get(_ENGINE) else theirs.keys() | mine.keys()
     )
+    changed = sorted(name for name in names if theirs.get(name) != mine.get(name))
+    lines = [f"  {name}: was {theirs.get(name)!r}, now {mine.get(name)!r}" for name in changed]
+    if any(folder.list("pages/")):
+        first, last = (
+            "holds results made",
+            "Write to another --output, or run with the settings above as they were.",
+        )
+    else:
+        first, last = "is planned", "Nothing is converted there yet: delete it, or write to another --output."
+    return "\n".join([f"{folder.uri} {first} with other settings:", *lines, last])
 
 
 def _versions() -> dict[str, str]:

@@ -26,13 +26,14 @@ pages — one row a page, the truth. Sorted as the shard lists them: by document
 | quire_version, config_fingerprint | string | |
 
 documents — one row a planned document: `doc_id`, `source_uri`, `source_etag`, `name`, `status`, `detail`,
-`duplicate_of`, `media_type`, `size_bytes`, `num_pages`, `title`, `metadata` (what else the document says of itself),
-`num_ocr`, `num_text_layer`, `num_blank`, `num_failed`, `text`, `page_ends` (end of each page in `text`, in
-code points; page i is `text[page_ends[i-1] + 2 : page_ends[i]]`, page 0 starts at 0), `languages`
-(language, share of the text's letters), `num_tokens` (sum of output tokens; null for engines that count none).
+`duplicate_of`, `media_type`, `size_bytes`, `num_pages`, `title`, `metadata` (what else the document says of itself: a
+list of name and value; before version 2 a map, which not every program reads), `num_ocr`, `num_text_layer`,
+`num_blank`, `num_failed`, `text`, `page_ends` (end of each page in `text`, in code points; page i is
+`text[page_ends[i-1] + 2 : page_ends[i]]`, page 0 starts at 0), `languages` (language, share of the text's letters),
+`num_tokens` (sum of output tokens; null for engines that count none).
 
-plan — one row a document: what the listing and the probe said, and `ranges`, its page ranges with the shard that
-each belongs to.
+plan — one row a document: what the listing and the probe said (`metadata` as in `documents`), and `ranges`, its page
+ranges with the shard that each belongs to.
 
 nights — one file a night of `quire nightly`, the newest of which says what the inputs hold: one row a live object, and
 one for each that was deleted in that night.
@@ -58,7 +59,7 @@ out of `pages`, whose bytes follow from the documents and settings alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -83,6 +84,7 @@ _BLOCK = pa.struct(
 )
 _ATTEMPT = pa.struct([("mode", pa.string()), ("temperature", pa.float32()), ("outcome", pa.string())])
 _RANGE = pa.struct([("shard_id", pa.string()), ("start", pa.int32()), ("stop", pa.int32())])
+_METADATA = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
 _LANGUAGE = pa.struct([("language", pa.string()), ("share", pa.float32())])
 
 
@@ -129,7 +131,7 @@ PAGES = _schema(
 
 DOCUMENTS = _schema(
     "documents",
-    1,
+    2,
     {
         "doc_id": pa.string(),
         "source_uri": pa.string(),
@@ -142,7 +144,7 @@ DOCUMENTS = _schema(
         "size_bytes": pa.int64(),
         "num_pages": pa.int32(),
         "title": pa.string(),
-        "metadata": pa.map_(pa.string(), pa.string()),
+        "metadata": _METADATA,
         "num_ocr": pa.int32(),
         "num_text_layer": pa.int32(),
         "num_blank": pa.int32(),
@@ -157,7 +159,7 @@ DOCUMENTS = _schema(
 
 PLAN = _schema(
     "plan",
-    1,
+    2,
     {
         "uri": pa.string(),
         "etag": pa.string(),
@@ -169,7 +171,7 @@ PLAN = _schema(
         "detail": pa.string(),
         "output_name": pa.string(),
         "duplicate_of": pa.string(),
-        "metadata": pa.map_(pa.string(), pa.string()),
+        "metadata": _METADATA,
         "ranges": pa.list_(_RANGE),
     },
 )
@@ -263,7 +265,7 @@ def document_row(document: Document, text: DocumentText | None, fingerprint: str
         "size_bytes": document.size_bytes,
         "num_pages": document.num_pages,
         "title": title,
-        "metadata": list(metadata.items()),
+        "metadata": metadata_rows(metadata.items()),
         "config_fingerprint": fingerprint,
     }
     if text is not None:
@@ -275,6 +277,11 @@ def document_row(document: Document, text: DocumentText | None, fingerprint: str
             "num_tokens": text.num_tokens,
         }
     return row
+
+
+def metadata_rows(metadata: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """The column `metadata`."""
+    return [{"name": name, "value": value} for name, value in metadata]
 
 
 def timing_row(timing: PageTiming) -> dict[str, object]:

@@ -11,6 +11,7 @@ import json
 import time
 import uuid
 
+from pipeline.errors import DamagedResults
 from pipeline.storage import Folder
 
 
@@ -19,7 +20,8 @@ class Meter:
 
     def __init__(self, folder: Folder, num_devices: float) -> None:
         self._folder = folder
-        self._key = f"usage/{uuid.uuid4().hex}.json"
+        self.run_id = uuid.uuid4().hex
+        self._key = f"usage/{self.run_id}.json"
         self._started = time.monotonic()
         self.num_devices = num_devices
 
@@ -39,5 +41,15 @@ class Meter:
 
 def used_hours(folder: Folder) -> float:
     """GPU-hours (or core-hours) of all runs that noted any."""
-    noted = [json.loads(folder.get(info.key)) for info in folder.list("usage/")]
-    return float(sum(run["num_devices"] * run["seconds"] for run in noted) / 3600)
+    return sum(_hours(folder, info.key) for info in folder.list("usage/"))
+
+
+def _hours(folder: Folder, key: str) -> float:
+    try:
+        noted = json.loads(folder.get(key))
+        return float(noted["num_devices"] * noted["seconds"] / 3600)
+    except (ValueError, TypeError, KeyError) as exc:
+        raise DamagedResults(
+            f"{folder.uri}/{key} is damaged: bring it back from a copy; or delete it, and the limit on hours or cost "
+            "does not know of that run"
+        ) from exc

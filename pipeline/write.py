@@ -1,8 +1,9 @@
 """Committing: a shard's rows become one Parquet file, whole or absent, named after the shard.
 
 The pages file is written only if no other run was first; it is the checkpoint, so a kill at any point leaves either a
-finished shard or one that is converted again. What is derived from it (documents, Markdown) is written by whoever was
-first: two runs may find different bytes at a source that changes between them, and only the rows that count may speak.
+finished shard or one that is converted again. What is derived from it (documents, Markdown) is written by whoever has
+the rows that it holds: two runs may find different bytes at a source that changes between them, and only the rows that
+count may speak.
 A kill between the two leaves documents unwritten; `finish` writes them.
 
 Does not know how pages came to be.
@@ -19,7 +20,7 @@ from pipeline.assemble import DocumentText, PageText, assemble
 from pipeline.records import Document, Outcome, PageResult, PageTiming, Shard
 from pipeline.schema import DOCUMENTS, PAGES, TIMINGS, document_row, page_row, timing_row
 from pipeline.storage import Folder
-from pipeline.tables import to_parquet
+from pipeline.tables import put_once, to_parquet
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,13 @@ class ShardWriter:
     write_markdown_files: bool = True
 
     def write(self, shard: Shard, pages: Sequence[PageResult], timings: Sequence[PageTiming]) -> bool:
-        """Commit a shard. Returns False if another run had committed it already."""
+        """Commit a shard. Returns False if another run had committed other rows of it already."""
         self._put_table(timings_key(shard.shard_id), map(timing_row, timings), TIMINGS)
         rows = (page_row(page, self.provenance) for page in pages)
-        is_first = self.folder.put_if_absent(pages_key(shard.shard_id), to_parquet(rows, PAGES))
-        if is_first:
+        do_count = put_once(self.folder, pages_key(shard.shard_id), to_parquet(rows, PAGES))
+        if do_count:
             self.write_documents(f"shard={shard.shard_id}", _whole_documents(shard, pages))
-        return is_first
+        return do_count
 
     def write_documents(self, name: str, documents: Iterable[tuple[Document, DocumentText | None]]) -> None:
         """Write `documents/<name>.parquet` and the Markdown files of the documents that have a text."""
@@ -45,7 +46,7 @@ class ShardWriter:
         for document, text in documents:
             rows.append(document_row(document, text, self.provenance["config_fingerprint"]))
             if text is not None and self.write_markdown_files:
-                self.folder.put(f"markdown/{document.output_name}.md", text.markdown_file.encode())
+                self.folder.put(markdown_key(document), text.markdown_file.encode())
         if rows:
             self._put_table(documents_key(name), rows, DOCUMENTS)
 
@@ -63,6 +64,10 @@ def timings_key(shard_id: str) -> str:
 
 def documents_key(name: str) -> str:
     return f"documents/{name}.parquet"
+
+
+def markdown_key(document: Document) -> str:
+    return f"markdown/{document.output_name}.md"
 
 
 def shard_id_of(pages_key: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from pipeline.assemble import page_text
 from pipeline.config import Settings, StorageSettings
 from pipeline.convert import check_complete
 from pipeline.engines.scripted_engine import journal_counts
-from pipeline.errors import AccountingError, SettingsChanged
+from pipeline.errors import AccountingError, NotFound, SettingsChanged
 from pipeline.local_flow import convert_locally
-from pipeline.plan_log import planned_shards
-from pipeline.records import Outcome, PageResult
+from pipeline.plan_log import part_keys, planned_shards, read_part
+from pipeline.records import DocumentRef, Outcome, PageResult
+from pipeline.run_folder import claim
 from pipeline.storage import open_folder
 from tests import documents, runs
 from tests.runs import (
@@ -98,6 +100,40 @@ async def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
         await convert(inputs, scripted_settings(tmp_path, "render.renderer=pdfium"), use_ray=False)
     described = json.loads((tmp_path / "out/quire.json").read_text())
     assert described["settings"]["render.renderer"] == "mupdf"
+
+
+async def test_a_command_with_a_mistake_locks_no_folder(tmp_path: Path) -> None:
+    """Of which nothing follows yet; and who changes his mind after planning is told so."""
+    write_samples(tmp_path / "in", 1)
+    first, other = scripted_settings(tmp_path), scripted_settings(tmp_path, "engine.name=tesseract")
+    inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
+    with pytest.raises(NotFound):
+        await make_plan(replace(inputs, sources=(str(tmp_path / "on"),)), other)
+    await make_plan(inputs, first)
+    with pytest.raises(SettingsChanged) as refused:
+        await make_plan(inputs, other)
+    lines = str(refused.value).splitlines()
+    assert lines == [
+        f"{tmp_path}/out is planned with other settings:",
+        "  engine.name: was 'scripted', now 'tesseract'",
+        "Nothing is converted there yet: delete it, or write to another --output.",
+    ]
+
+
+async def test_two_runs_with_other_settings_do_not_share_a_plan(tmp_path: Path) -> None:
+    """The second one has looked at the folder when the first one makes it its own."""
+    write_samples(tmp_path / "in", 2)
+    out = open_folder(str(tmp_path / "out"), StorageSettings())
+    other = scripted_settings(tmp_path, "render.renderer=pdfium")
+
+    class Sources(Inputs):
+        def refs(self, settings: Settings) -> Iterator[DocumentRef]:
+            claim(out, other)
+            return super().refs(settings)
+
+    with pytest.raises(SettingsChanged, match="render.renderer"):
+        await make_plan(Sources((str(tmp_path / "in"),), (), out.uri), scripted_settings(tmp_path))
+    assert part_keys(out) == []
 
 
 async def test_the_ladder_and_every_way_to_fail(tmp_path: Path) -> None:
@@ -206,6 +242,27 @@ async def test_a_document_that_was_locked_once_is_not_counted_for_ever(tmp_path:
     account = await convert(replace(inputs, passwords=("secret",)), settings, use_ray=False)
     assert not account.unread
     assert account.pages == {"ocr": 1}
+
+
+async def test_bytes_that_come_back_are_read_and_no_failure_any_more(tmp_path: Path) -> None:
+    write_samples(tmp_path / "in", 3)
+    settings = scripted_settings(tmp_path, 'engine.modes=["tiny"]')
+    inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
+    await make_plan(inputs, settings)
+    source = tmp_path / "in/doc01.pdf"
+    source.rename(tmp_path / "elsewhere.pdf")
+    for _ in range(2):
+        account = await convert(inputs, settings, use_ray=False)
+        assert account.failures == {"source_missing": 2} and len(account.failed) == 2
+    (tmp_path / "elsewhere.pdf").rename(source)
+    for _ in range(2):
+        account = await convert(inputs, settings, use_ray=False)
+        assert account.pages == {"ocr": 5, "blank": 1, "replaced": 2}
+        assert not account.failures and not account.failed and account.num_pages == 8
+    folder = open_folder(inputs.output, StorageSettings())
+    (_, again) = part_keys(folder)
+    assert [planned.document.uri for planned in read_part(folder, again)] == [str(source)]
+    assert (tmp_path / "out/markdown/doc01.pdf.md").read_text().count("failed") == 0
 
 
 async def test_the_books_notice_lost_and_foreign_files(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import StorageSettings
-from pipeline.discover import compile_pattern, discover, is_match, read_manifest
-from pipeline.errors import ConfigError, NotFound, PermissionDenied
+from pipeline.discover import discover, read_manifest, refuse_own_output
+from pipeline.discover.leftovers import is_leftover
+from pipeline.discover.patterns import compile_pattern, is_match
+from pipeline.errors import ConfigError, NotFound, PermissionDenied, StorageError, WrongUsage
 from pipeline.storage import Folder, open_object
 from tests.conftest import TestBucket
 
@@ -24,8 +27,8 @@ def settings_of(folder: Folder) -> StorageSettings:
     return getattr(folder, "settings", SETTINGS)
 
 
-def names(source: str, settings: StorageSettings = SETTINGS, exclude: tuple[str, ...] = ()) -> list[str]:
-    return [ref.name for ref in discover([source], settings, exclude)]
+def names(source: str, settings: StorageSettings = SETTINGS, output: str = "") -> list[str]:
+    return [ref.name for ref in discover([source], settings, output)]
 
 
 @pytest.fixture
@@ -89,23 +92,107 @@ def test_what_matches_nothing_is_named(scans: Folder, source: str) -> None:
     assert source in str(caught.value)
 
 
-def test_the_results_folder_is_passed_over(scans: Folder) -> None:
-    settings = settings_of(scans)
-    excluded = (f"{scans.uri}/in/sub",)
-    assert names(f"{scans.uri}/in", settings, excluded) == [".hidden", "a.pdf", "b.PNG"]
-    with_slash = (f"{scans.uri}/in/s/", f"{scans.uri}/in/sub/")
-    assert names(f"{scans.uri}/in", settings, with_slash) == [".hidden", "a.pdf", "b.PNG"]
-    assert names(f"{scans.uri}/in/sub", settings, excluded) == []
+@pytest.mark.parametrize(
+    "source",
+    [
+        "[2024] Reports",
+        "[2024] Reports/",
+        "[2024] Reports/*.pdf",
+        "[2024] Reports/sub [x]/**",
+        "*/[2024] R*/a.pdf",
+    ],
+)
+def test_a_folder_whose_name_looks_like_a_pattern_is_taken_for_itself(folder: Folder, source: str) -> None:
+    for key in ["[2024] Reports/a.pdf", "[2024] Reports/sub [x]/b.pdf", "2 Reports/c.pdf", "x/2 R/a.pdf"]:
+        folder.put(key, b"x")
+    expected = {
+        "[2024] Reports": ["a.pdf", "sub [x]/b.pdf"],
+        "[2024] Reports/": ["a.pdf", "sub [x]/b.pdf"],
+        "[2024] Reports/*.pdf": ["a.pdf"],
+        "[2024] Reports/sub [x]/**": ["b.pdf"],
+        "*/[2024] R*/a.pdf": ["x/2 R/a.pdf"],
+    }
+    assert names(f"{folder.uri}/{source}", settings_of(folder)) == expected[source]
 
 
-def test_the_results_folder_is_known_by_any_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pattern_where_no_folder_has_its_name(folder: Folder) -> None:
+    folder.put("2 Reports/c.pdf", b"x")
+    assert names(f"{folder.uri}/[2024] Reports/*", settings_of(folder)) == ["2 Reports/c.pdf"]
+
+
+RESULTS = (
+    "documents/shard=1.parquet", "estimate.json", "latents/m/base/ab/abc.safetensors", "markdown/pages/a.pdf.md",
+    "nights/night-000001.parquet", "nights/night-000001.txt", "pages/shard=1.parquet", "plan/part-000000.parquet",
+    "quire.json", "report/index.html", "timings/shard=1.parquet", "usage/0123456789abcdef0123456789abcdef.json",
+)  # fmt: skip
+
+
+def test_results_are_passed_over_by_what_they_are(folder: Folder) -> None:
+    """Those of earlier runs, wherever they lie; documents between them are documents."""
+    for key in [
+        *(f"in/old/{key}" for key in RESULTS),
+        "in/a.pdf",
+        "in/old/pages/b.pdf",
+        "in/pages/shard=1.parquet",
+    ]:
+        folder.put(key, b"{}")
+    expected = ["a.pdf", "old/pages/b.pdf", "pages/shard=1.parquet"]
+    assert names(f"{folder.uri}/in", settings_of(folder)) == expected
+    with pytest.raises(NotFound, match="all that is there are 1 results of Quire"):
+        names(f"{folder.uri}/in/old/plan", settings_of(folder))
+
+
+def test_the_output_is_known_before_it_says_what_it_is(folder: Folder) -> None:
+    for key in ["in/a.pdf", "in/out/estimate.json", "in/out/b.pdf"]:
+        folder.put(key, b"{}")
+    source, output = f"{folder.uri}/in", f"{folder.uri}/in/out"
+    assert names(source, settings_of(folder), output) == ["a.pdf", "out/b.pdf"]
+    assert names(source, settings_of(folder), f"{output}/") == ["a.pdf", "out/b.pdf"]
+
+
+def test_the_output_is_known_by_any_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "real/out").mkdir(parents=True)
-    for name in ("real/a.pdf", "real/out/a.md"):
+    for name in ("real/a.pdf", "real/out/estimate.json"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "link").symlink_to("real")
     monkeypatch.chdir(tmp_path)
-    assert names("link", exclude=(str(tmp_path / "real/out"),)) == ["a.pdf"]
-    assert names("real", exclude=("link/out",)) == ["a.pdf"]
+    assert names("link", output=str(tmp_path / "real/out")) == ["a.pdf"]
+    assert names("real", output="link/out") == ["a.pdf"]
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "is_refused"),
+    [
+        ("in", "in", True),
+        ("in/scans", "in", True),
+        ("in/*.pdf", "in/", True),
+        ("in/a.pdf", ".", True),
+        ("link/scans", "in", True),
+        ("in", "link", True),
+        ("in", "in/out", False),
+        ("in", "in-text", False),
+        ("in/*.pdf", "in/*", False),
+        ("s3://b/in", "s3://b/in/", True),
+        ("s3://b/in/scans", "s3://b/in", True),
+        ("s3://b/in/a.pdf", "s3://b", True),
+        ("s3://b/in", "s3://b/in/out", False),
+        ("s3://b/in", "s3://b/in-text", False),
+        ("s3://b/in", "in", False),
+        ("@in/list", "in", False),
+    ],
+)
+def test_what_is_read_and_what_is_written_are_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, output: str, is_refused: bool
+) -> None:
+    (tmp_path / "in/scans").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("in")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WrongUsage) if is_refused else nullcontext() as refused:
+        refuse_own_output(["s3://other/x", source], output)
+    if is_refused:
+        assert f"the source {source} is the output folder {output}, or lies in it: write to another" in str(
+            refused.value
+        )
 
 
 def test_relative_sources_start_at_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +240,6 @@ def test_a_manifest_gives_its_lines_in_order(s3: TestBucket, tmp_path: Path) -> 
         "gs://elsewhere/d.pdf",
         "s3://no-such-bucket-here/e.pdf",
         "   ",
-        "/nowhere/f\0.pdf",
         f"{s3.uri}/in/g\udcff.pdf",
         "s3://no bucket/h.pdf",
     ]
@@ -167,7 +253,6 @@ def test_a_manifest_gives_its_lines_in_order(s3: TestBucket, tmp_path: Path) -> 
         (str(local), str(local).lstrip("/"), 1),
         ("gs://elsewhere/d.pdf", "gs://elsewhere/d.pdf", -1),
         ("s3://no-such-bucket-here/e.pdf", "no-such-bucket-here/e.pdf", -1),
-        ("/nowhere/f\0.pdf", "nowhere/f\0.pdf", -1),
         (f"{s3.uri}/in/g%FF.pdf", f"{s3.name}/in/g%FF.pdf", -1),
         ("s3://no bucket/h.pdf", "s3://no bucket/h.pdf", -1),
     ]
@@ -176,7 +261,7 @@ def test_a_manifest_gives_its_lines_in_order(s3: TestBucket, tmp_path: Path) -> 
         assert [(ref.uri, ref.name, ref.size_bytes) for ref in refs] == expected
         assert all(bool(ref.etag) == (ref.size_bytes >= 0) for ref in refs)
         assert list(discover([f"@{uri}"], s3.settings)) == refs
-        assert list(discover([f"@{uri}"], s3.settings, exclude=[str(tmp_path / "out")])) == refs
+        assert list(discover([f"@{uri}"], s3.settings, output=str(tmp_path / "out"))) == refs
 
 
 def test_a_manifest_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
@@ -191,7 +276,7 @@ def test_a_manifest_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
 def test_a_manifest_left_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    (tmp_path / "list").write_text("/absent\n" * 100)
+    (tmp_path / "list").write_text(f"{tmp_path}/list\n" + "/absent\n" * 100)
     documents = read_manifest(str(tmp_path / "list"), SETTINGS)
     next(documents)
     documents.close()  # type: ignore[attr-defined]
@@ -206,6 +291,66 @@ def test_an_absent_or_empty_manifest_is_named(tmp_path: Path) -> None:
         names(f"@{tmp_path}/empty")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_manifest_as_shells_write_it(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "ä.pdf").write_bytes(b"1")
+    (tmp_path / "b.pdf").write_bytes(b"1")
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "list").write_bytes(f"{mark}# ä\r\n{tmp_path}/ä.pdf\r\n{tmp_path}/b.pdf\r\n".encode(encoding))
+    assert [ref.uri for ref in read_manifest(str(tmp_path / "list"), SETTINGS)] == [
+        str(tmp_path / "ä.pdf"),
+        str(tmp_path / "b.pdf"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["/a.pdf\n/b.pdf\n".encode("utf-16-le"), b"/a.pdf\n/b\0.pdf\n", "/a.pdf\n".encode("utf-32"), b"\xff\xfe/\0a"],
+    ids=["UTF-16 without a mark", "a zero byte", "UTF-32", "half a character"],
+)
+def test_a_manifest_that_is_no_text_is_refused_as_a_whole(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "list").write_bytes(data)
+    with pytest.raises(ConfigError, match=r"list is neither UTF-8 nor UTF-16.*save it as UTF-8"):
+        next(read_manifest(str(tmp_path / "list"), SETTINGS))
+
+
+@pytest.mark.parametrize("line", ['"{}"', "  {} ", "'{}'", "{},1"])
+def test_a_manifest_of_which_nothing_is_there_is_refused_as_a_whole(tmp_path: Path, line: str) -> None:
+    """As spreadsheets export, or people type."""
+    (tmp_path / "a.pdf").write_bytes(b"1")
+    first = line.format(tmp_path / "a.pdf")
+    (tmp_path / "list").write_text(f"{first}\n/absent.pdf\n")
+    with pytest.raises(NotFound) as refused:
+        next(read_manifest(str(tmp_path / "list"), SETTINGS))
+    assert f"list names is there, or may be seen; its first line is {first!r}" in str(refused.value)
+
+
+def test_a_path_that_cannot_be_looked_up_is_that_lines_own(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"1")
+    (tmp_path / "loop.pdf").symlink_to("loop.pdf")
+    lines = [tmp_path / "loop.pdf", tmp_path / ("x" * 300), tmp_path / ("y/" * 3000) / "z.pdf", tmp_path / "a.pdf"]
+    (tmp_path / "list").write_text("".join(f"{line}\n" for line in lines))
+    refs = list(read_manifest(str(tmp_path / "list"), SETTINGS))
+    assert [(ref.uri, ref.size_bytes) for ref in refs] == [
+        *((str(line), -1) for line in lines[:3]),
+        (str(lines[3]), 1),
+    ]
+
+
+def test_a_listing_goes_on_beside_what_cannot_be_looked_up(tmp_path: Path) -> None:
+    (tmp_path / "loop.pdf").symlink_to("loop.pdf")
+    (tmp_path / "z.pdf").write_bytes(b"1")
+    found = [(ref.name, ref.size_bytes) for ref in discover([str(tmp_path)], SETTINGS)]
+    assert found == [("loop.pdf", -1), ("z.pdf", 1)]
+    with pytest.raises(StorageError, match=r"loop\.pdf: Too many levels"):
+        names(str(tmp_path / "loop.pdf"))
+
+
+def test_a_pattern_may_be_longer_than_a_files_name(tmp_path: Path) -> None:
+    (tmp_path / "zz.pdf").write_bytes(b"1")
+    assert names(f"{tmp_path}/[{'az' * 200}]z.pdf") == ["zz.pdf"]
+
+
 def test_a_manifest_names_local_files_from_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +360,26 @@ def test_a_manifest_names_local_files_from_the_working_directory(
     monkeypatch.chdir(tmp_path)
     refs = list(discover(["@list"], SETTINGS))
     assert [(ref.uri, ref.name) for ref in refs] == [(str(tmp_path / "in/a.pdf"), "in/a.pdf")] * 2
+
+
+# Leftovers
+
+
+@pytest.mark.parametrize("name", [
+    ".DS_Store", "a/.ds_store", "Icon\r", "__MACOSX/._a.pdf", "Thumbs.db", "x/thumbs.db", "ehthumbs_vista.db",
+    "Desktop.ini", "~$report.docx", ".~lock.report.odt#", ".directory", ".nfs00000000012ab", ".gitkeep", ".keep",
+    "_SUCCESS",
+])  # fmt: skip
+def test_what_programs_leave_beside_documents(name: str) -> None:
+    assert is_leftover(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.pdf", ".hidden.pdf", "DS_Store", "_a.pdf", "~a.pdf", "x~$a.pdf", "Thumbs.db/a.pdf", "desktop.ini.pdf"],
+)
+def test_what_is_meant(name: str) -> None:
+    assert not is_leftover(name)
 
 
 # Refusals
@@ -276,3 +441,5 @@ def test_patterns_over_folders(pattern: str, key: str, expected: bool) -> None:
 
 def test_patterns_take_no_unbounded_time() -> None:
     assert not is_match(["a"] * 200, compile_pattern("**/" * 50 + "b"))
+    assert not is_match([*["a"] * 500, "c"], compile_pattern("**/a/" * 20 + "**/b"))
+    assert is_match(["a"] * 500, compile_pattern("**/a/" * 20 + "**"))

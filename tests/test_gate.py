@@ -12,17 +12,24 @@ from jobs.convert import convert
 from jobs.plan import Inputs
 from pipeline import gate
 from pipeline.account import Account, take_account
-from pipeline.canary import wilson_low
+from pipeline.canary import canary_shards, wilson_low
 from pipeline.config import Settings, StorageSettings, fingerprint
 from pipeline.engines.scripted_engine import journal_counts
 from pipeline.errors import RunStopped
 from pipeline.estimate.figures import Figure
 from pipeline.estimate.record import Estimate, write_estimate
+from pipeline.gate import Gate
+from pipeline.plan import cut_shards
+from pipeline.plan_log import Planned, append_part, part_key, planned_shards
 from pipeline.prices import num_devices
+from pipeline.records import Document, DocumentStatus
 from pipeline.settings_file import load_settings
 from pipeline.storage import open_folder
+from pipeline.storage.local import LocalFolder
 from pipeline.usage import used_hours
+from pipeline.write import pages_key
 from tests import documents
+from tests.nights import sha256
 from tests.runs import SCRIPTED, quire, results, scripted_settings, set_options, write_samples
 from tests.waiting import wait_in_loop
 
@@ -39,6 +46,17 @@ def books(tmp_path: Path) -> Account:
     account = take_account(open_folder(str(tmp_path / "out"), StorageSettings()))
     assert account.problems == []
     return account
+
+
+def planned_part(name: str, num_shards: int) -> list[Planned]:
+    """Of one document of eight pages a shard."""
+    documents = [
+        Document(
+            f"/{name}/{i}", "1", 9, sha256(f"{name} {i}".encode()), "", 8, DocumentStatus.OK, output_name=f"{i}"
+        )
+        for i in range(num_shards)
+    ]
+    return cut_shards(documents, 8, "fingerprint")
 
 
 def note_usage(tmp_path: Path, hours: float) -> None:
@@ -92,6 +110,23 @@ def test_the_time_of_an_interrupted_run_is_noted(tmp_path: Path, monkeypatch: py
 
     asyncio.run(interrupt())
     assert used_hours(folder) > 0 and books(tmp_path).num_shards_done == 0
+
+
+async def test_runs_at_once_share_the_work(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path), StorageSettings())
+    for number in range(2):
+        append_part(folder, number, planned_part(f"part{number}", num_shards=20))
+    begun: list[str] = []
+
+    async def run() -> None:
+        shards = Gate(folder, Settings(), 40).shards(1.0)
+        while shard := await asyncio.to_thread(next, shards, None):
+            begun.append(shard.shard_id)
+            await asyncio.to_thread(folder.put_if_absent, pages_key(shard.shard_id), b"")
+
+    await asyncio.gather(run(), run(), run())
+    assert set(begun) == {shard.shard_id for shard in planned_shards(folder)}
+    assert len(begun) < 80, "in one order it would be 120, and 45 are likely"
 
 
 @pytest.mark.parametrize("num_engines", [None, 1, 16])
@@ -188,6 +223,18 @@ def test_a_stopped_run_goes_no_further_than_its_canary_until_it_is_told_to_go_on
         assert books(tmp_path).num_shards_done == number
     assert run(tmp_path, canary_settings(tmp_path, "canary.max_disagreeing_share=1")).is_complete
     assert set(journal_counts(tmp_path / "journal").values()) == {1}
+
+
+def test_the_canary_is_chosen_without_reading_the_plan_to_its_end(tmp_path: Path) -> None:
+    class Beginning(LocalFolder):
+        def get(self, key: str) -> bytes:
+            assert key != part_key(1), "engines wait meanwhile"
+            return super().get(key)
+
+    folder = Beginning(str(tmp_path))
+    for number in range(2):
+        append_part(folder, number, planned_part(f"part{number}", num_shards=10))
+    assert [shard.shard_id for shard in canary_shards(folder, (), 20)] == [next(planned_shards(folder)).shard_id]
 
 
 def test_tokens_are_held_against_an_estimate(tmp_path: Path) -> None:

@@ -46,8 +46,7 @@ _LAYERS = {
     "model": ("pipeline.deepseek_vllm.",),
     "pixels": ("pipeline.rasterize.", "pipeline.engines."),
     "stages": (
-        "pipeline.discover",
-        "pipeline.plan",
+        "pipeline.discover.",
         "pipeline.probe",
         "pipeline.prices",
         "pipeline.recognize",
@@ -57,6 +56,7 @@ _LAYERS = {
     "runs": (
         "pipeline.account",
         "pipeline.estimate.",
+        "pipeline.plan",
         "pipeline.run_folder",
         "pipeline.convert",
         "pipeline.flow_meter",

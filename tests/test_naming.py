@@ -26,6 +26,10 @@ from pipeline.naming import collision_key, safe_name, with_suffix_of
         ("a.md/b", "a%2Emd/b"),
         ("byte\udcff.pdf", "byte%FF.pdf"),
         ("", "%"),
+        ("gpj.\u202efdp", "gpj.%E2%80%AEfdp"),
+        ("a\u2067b\u2069", "a%E2%81%A7b%E2%81%A9"),
+        ("\ufeffa\u200bb\u2060\u200f.pdf", "%EF%BB%BFa%E2%80%8Bb%E2%81%A0%E2%80%8F.pdf"),
+        ("می\u200cخواهم.pdf", "می\u200cخواهم.pdf"),
     ],
 )
 def test_examples(name: str, safe: str) -> None:

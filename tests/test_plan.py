@@ -3,20 +3,29 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.plan import plan_totals
+from pipeline.account import take_account
 from pipeline.config import PlanSettings, StorageSettings
+from pipeline.errors import DamagedResults
 from pipeline.naming import collision_key
 from pipeline.plan import cut_shards, plan
-from pipeline.plan_log import Planned, part_keys, read_part, shards_of
+from pipeline.plan_log import Planned, part_key, part_keys, planned_shards, read_part, shards_of
 from pipeline.records import Document, DocumentRef, DocumentStatus
-from pipeline.storage import Folder, open_folder
+from pipeline.storage import Folder, ObjectInfo, open_folder
+from pipeline.storage.local import LocalFolder
+from pipeline.storage.uris import local_path
+from pipeline.tables import table_to_parquet
+from pipeline.write import pages_key
 
 SETTINGS = PlanSettings(pages_per_shard=10, documents_per_part=4)
 
@@ -81,6 +90,25 @@ async def test_documents_keep_the_order_of_the_listing_and_survive_the_round_tri
     assert len(part_keys(out)) == 3, "4 documents a part"
 
 
+async def test_a_plan_of_version_1_is_read_and_gone_on_with(out: Folder) -> None:
+    """Its metadata are a map, which not every program reads."""
+
+    async def titled(ref: DocumentRef) -> Document:
+        return replace(document(ref), metadata=(("title", f"Of {ref.name}"), ("producer", "x")))
+
+    entries = await planned(out, [ref("a"), ref("b")], titled)
+    table = pq.read_table(pa.BufferReader(out.get(part_key(0))))
+    index, pairs = table.schema.get_field_index("metadata"), table["metadata"].to_pylist()
+    as_map = pa.array([[tuple(pair.values()) for pair in row] for row in pairs], pa.map_(pa.string(), pa.string()))
+    old = table.set_column(index, "metadata", as_map).replace_schema_metadata({"quire.table": "plan/1"})
+    totals = plan_totals(out)
+    out.put(part_key(0), table_to_parquet(old))
+    assert whole_plan(out) == entries
+    assert plan_totals(out) == totals, "which such a part does not tell by itself"
+    assert [entry.document.uri for entry in await planned(out, [ref("b"), ref("c")], titled)] == ["s3://bucket/c"]
+    assert [len(entry.document.metadata) for entry in whole_plan(out)] == [2, 2, 2]
+
+
 async def test_planning_again_probes_only_what_is_new_or_changed(out: Folder) -> None:
     probed: list[str] = []
 
@@ -93,6 +121,24 @@ async def test_planning_again_probes_only_what_is_new_or_changed(out: Folder) ->
     await planned(out, [ref("a"), ref("b", "2"), ref("c"), ref("d")], counting)
     assert probed == ["b", "d"]
     assert len(whole_plan(out)) == 5
+
+
+async def test_totals_come_from_the_end_of_each_part(out: Folder) -> None:
+    async def some(ref: DocumentRef) -> Document:
+        found = document(ref, int(ref.name), content="the same" if ref.name == "25" else "")
+        return found if found.num_pages else replace(found, status=DocumentStatus.CORRUPT, size_bytes=7)
+
+    class EndsOnly(LocalFolder):
+        def get(self, key: str) -> bytes:
+            raise AssertionError(f"all of {key} is read")
+
+    await planned(out, [ref(name) for name in ("25", "0", "3", "4", "5", "6")], some)
+    await planned(out, [ref("25", "2")], some)
+    totals = plan_totals(EndsOnly(local_path(out.uri)))
+    assert totals.documents == Counter(ok=5, corrupt=1, duplicate=1)
+    assert (totals.num_pages, totals.num_bytes) == (43, 607)
+    assert totals.num_shards == len(list(planned_shards(out)))
+    assert totals.parts == (part_key(0), part_key(1), part_key(2))
 
 
 async def test_duplicates_point_to_the_first_and_have_no_pages(out: Folder) -> None:
@@ -150,13 +196,47 @@ async def test_encrypted_documents_get_another_look_when_there_are_passwords(out
     assert [part async for part in plan(out, [ref("a")], probe, SETTINGS, "fp", retry)] == []
 
 
-async def test_a_gap_and_a_stray_file_in_the_log(out: Folder) -> None:
-    await planned(out, [ref(f"doc{i}") for i in range(12)])
-    out.delete("plan/part-000001.parquet")
+async def test_a_stray_file_in_the_log(out: Folder) -> None:
+    await planned(out, [ref("old")])
     out.put("plan/notes.txt", b"mine")
     await planned(out, [ref("new")])
-    assert part_keys(out)[-1] == "plan/part-000003.parquet"
-    assert "s3://bucket/new" in [entry.document.uri for entry in whole_plan(out)]
+    assert [entry.document.uri for entry in whole_plan(out)] == ["s3://bucket/old", "s3://bucket/new"]
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+async def test_a_gap_in_the_log_stops_all_who_read_it(out: Folder, gone: int) -> None:
+    await planned(out, [ref(f"doc{i}") for i in range(12)])
+    before = out.get(part_key(gone))
+    out.delete(part_key(gone))
+    for reader in (part_keys, take_account, plan_totals):
+        with pytest.raises(DamagedResults, match=f"part-00000{gone}.parquet is missing"):
+            reader(out)
+    with pytest.raises(DamagedResults, match=r"Run again.*copy"):
+        await planned(out, [ref("new")])
+    out.put(part_key(gone), before)
+    assert len(await planned(out, [ref("new")])) == 1
+
+
+async def test_the_end_of_the_log_is_missed_once_its_pages_are_there(out: Folder) -> None:
+    """Nothing in the log tells that there was more of it."""
+    await planned(out, [ref(f"doc{i}") for i in range(12)])
+    shard = list(planned_shards(out))[-1]
+    out.put(pages_key(shard.shard_id), b"committed")
+    out.delete(part_key(2))
+    with pytest.raises(DamagedResults, match=rf"no part of the plan names.*{shard.shard_id}.*copy"):
+        await planned(out, [ref("new")])
+
+
+async def test_a_part_that_a_listing_passed_by_is_no_gap(tmp_path: Path) -> None:
+    """A directory is read while parts are written into it."""
+
+    class Passing(LocalFolder):
+        def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+            return (info for info in super().list(prefix) if info.key != part_key(1))
+
+    out = Passing(str(tmp_path))
+    await planned(out, [ref(f"doc{i}") for i in range(12)])
+    assert part_keys(out) == [part_key(0), part_key(1), part_key(2)]
 
 
 async def test_two_planners_at_once_plan_each_document_once(out: Folder) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from pipeline.config import StorageSettings
+from pipeline.config import PlanSettings, StorageSettings
 from pipeline.errors import StorageError
+from pipeline.nights.log import Night, commit_night
+from pipeline.plan import plan
+from pipeline.records import Document, DocumentRef, DocumentStatus, Outcome, PageRange, PageResult, Shard
+from pipeline.schema import NIGHTS
 from pipeline.storage import Folder, open_folder
+from pipeline.write import ShardWriter
 from tests.conftest import TestBucket, keys_of
-from tests.rigs.fault_proxy import FaultProxy, FaultRates, fault_proxy
+from tests.rigs.fault_proxy import FaultProxy, FaultRates, fault_proxy, serving
 
 LARGE = random.Random(0).randbytes(1_500_000)
 FAULTS = FaultRates(slow_down=0.03, reset=0.07, cut_body=0.07, lost_answer=0.12, conflict=0.12)
@@ -67,3 +75,38 @@ def test_a_store_that_does_not_answer_is_reported(moto_bucket: TestBucket) -> No
     for operation in (lambda: folder.get("a"), lambda: folder.put("a", b""), lambda: keys_of(folder)):
         with pytest.raises(StorageError, match=r"check the network and the endpoint http://127\.0\.0\.1:9"):
             operation()
+
+
+class LosesFirstAnswers(FaultProxy):
+    """Of each object that is written."""
+
+    def choose(self, method: str) -> str:
+        asked = [request for request, _ in self.requests]
+        return "lost_answer" if method == "PUT" and asked.count(asked[-1]) == 1 else "passed"
+
+
+def test_a_write_whose_answer_was_lost_is_ones_own(moto_bucket: TestBucket) -> None:
+    """The second try hears that the name is taken, by the first one."""
+    document = Document("/a.pdf", "1", 9, "ab" * 32, "application/pdf", 1, DocumentStatus.OK, output_name="a.pdf")
+    source = PageRange("/a.pdf", "1", 9, document.doc_id, document.media_type, 1, 0, 1)
+    page = PageResult(document.doc_id, "/a.pdf", "1", 0, 1, Outcome.OCR, "", markdown="A text")
+    refs = [DocumentRef(f"/{number}.pdf", "1", 9, f"{number}.pdf") for number in range(2)]
+
+    async def probe(ref: DocumentRef) -> Document:
+        return replace(document, uri=ref.uri, doc_id=hashlib.sha256(ref.uri.encode()).hexdigest())
+
+    async def sizes_of_parts(folder: Folder) -> list[int]:
+        one_each = PlanSettings(documents_per_part=1)
+        return [len(part) async for part in plan(folder, refs, probe, one_each, "fingerprint")]
+
+    proxy = LosesFirstAnswers(moto_bucket.endpoint.port, FaultRates())
+    with serving(proxy.serve) as (url, _):
+        folder = open_folder(moto_bucket.uri, moto_bucket.through(url))
+        assert asyncio.run(sizes_of_parts(folder)) == [1, 1]
+        assert commit_night(folder, Night(1, NIGHTS.empty_table()))
+        writer = ShardWriter(folder, {"config_fingerprint": "x"})
+        assert writer.write(Shard("s", (source,), (document,)), [page], [])
+        assert proxy.counts["lost_answer"] == 7
+    assert keys_of(moto_bucket.folder(), "documents/") == ["documents/shard=s.parquet"]
+    other = pa.Table.from_pylist([{"uri": "/a.pdf"}], schema=NIGHTS)
+    assert not commit_night(moto_bucket.folder(), Night(1, other))

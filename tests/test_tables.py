@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.config import StorageSettings
+from pipeline.errors import DamagedResults
 from pipeline.storage import Folder, open_folder
-from pipeline.tables import read_rows, to_parquet
+from pipeline.tables import read_rows, read_table, to_parquet
 from tests.waiting import BOUND_S
 
 SCHEMA = pa.schema([("doc_id", pa.string()), ("page_index", pa.int32()), ("markdown", pa.string())])
@@ -52,6 +54,43 @@ def test_a_few_columns_of_one_document(folder: Folder) -> None:
     rows = read_rows(counting, "pages/a.parquet", ["page_index"], doc_id="b")
     assert rows == [{"page_index": i} for i in range(1, 200, 2)]
     assert 0 < counting.num_bytes < len(data) / 2
+
+
+def _flipped(data: bytes) -> bytes:
+    """One bit of a column's pages is another."""
+    return data[:1000] + bytes([data[1000] ^ 1]) + data[1001:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: bytes(len(data)),
+        lambda data: data[:-20] + bytes(20),
+        lambda data: data[:4] + bytes(len(data) // 2) + data[4 + len(data) // 2 :],
+        _flipped,
+        lambda data: to_parquet([{"another": 1}], pa.schema([("another", pa.int32())])),
+    ],
+    ids=["empty", "cut", "zeros", "no end", "zeros within", "a bit", "another table"],
+)
+def test_a_damaged_file_is_named_with_what_to_do(folder: Folder, damage: Callable[[bytes], bytes]) -> None:
+    folder.put("pages/a.parquet", damage(to_parquet(ROWS, SCHEMA)))
+    folder.put("plan/part-000000.parquet", folder.get("pages/a.parquet"))
+    for key, remedy in {
+        "pages/a.parquet": "delete this file alone",
+        "plan/part-000000.parquet": "a new output",
+    }.items():
+        with pytest.raises(DamagedResults, match=rf"{key} is damaged: .*{remedy}") as caught:
+            read_rows(folder, key, ["page_index", "markdown"], doc_id="b")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [read_rows, read_table])
+def test_damage_is_noticed_where_all_is_read(folder: Folder, read: Callable[[Folder, str], Any]) -> None:
+    folder.put("nights/a.parquet", _flipped(to_parquet(ROWS, SCHEMA)))
+    with pytest.raises(DamagedResults, match="nights/a.parquet is damaged"):
+        read(folder, "nights/a.parquet")
 
 
 def test_columns_side_by_side_cost_few_requests(tmp_path: Path) -> None:

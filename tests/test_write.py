@@ -1,13 +1,19 @@
 """Who commits a shard's pages writes its documents; what a kill leaves out, finishing writes."""
 
+import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from jobs.convert import convert
 from jobs.plan import Inputs
 from pipeline.config import StorageSettings
+from pipeline.finish import finish
+from pipeline.plan_log import part_keys
 from pipeline.records import Document, DocumentStatus, Failure, Outcome, PageRange, PageResult, PageTiming, Shard
-from pipeline.storage import open_folder
+from pipeline.run_folder import provenance
+from pipeline.storage import Folder, ObjectInfo, open_folder
 from pipeline.write import ShardWriter
 from tests.runs import read_table, results, scripted_settings, write_samples
 
@@ -32,6 +38,21 @@ def test_the_documents_of_a_shard_are_those_of_the_pages_that_count(tmp_path: Pa
     assert read_table(folder, "documents")["text"].to_pylist() == ["A text"]
 
 
+class Counting:
+    """A folder that counts the files of which parts are read, by key."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self.opened: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._folder, name)
+
+    def info(self, key: str) -> ObjectInfo:
+        self.opened[key] += 1
+        return self._folder.info(key)
+
+
 async def test_documents_that_a_kill_left_out_are_written_from_their_pages(tmp_path: Path) -> None:
     write_samples(tmp_path / "in", 5)
     settings = scripted_settings(tmp_path)
@@ -42,5 +63,22 @@ async def test_documents_that_a_kill_left_out_are_written_from_their_pages(tmp_p
     for name in ("documents", "markdown"):
         for path in (tmp_path / "out" / name).iterdir():
             path.unlink()
-    await convert(inputs, settings, use_ray=False)
+    counting: Any = Counting(folder)
+    finish(counting, ShardWriter(folder, provenance(settings)), part_keys(folder))
     assert results(folder) == before
+    assert set(counting.opened.values()) == {2}, "the books and the documents read each shard once"
+
+
+async def test_markdown_that_is_wanted_later_needs_no_engine_and_no_source(tmp_path: Path) -> None:
+    write_samples(tmp_path / "in", 2)
+    inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
+    await convert(inputs, scripted_settings(tmp_path, "text.write_markdown_files=false"), use_ray=False)
+    assert not (tmp_path / "out/markdown").exists()
+    (tmp_path / "journal").unlink()
+    for _ in range(2):
+        await convert(inputs, scripted_settings(tmp_path), use_ray=False)
+        names = sorted(path.name for path in (tmp_path / "out/markdown").iterdir())
+        assert names == ["doc00.pdf.md", "doc01.pdf.md"]
+        assert "\n\n" in (tmp_path / "out/markdown/doc01.pdf.md").read_text()
+        shutil.rmtree(tmp_path / "out/markdown")
+    assert not (tmp_path / "journal").exists()

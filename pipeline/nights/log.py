@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipeline.schema import NIGHTS
 from pipeline.storage import Folder
-from pipeline.tables import read_table, table_to_parquet
+from pipeline.tables import put_once, read_table, table_to_parquet
 
 _KEY = re.compile(r"nights/night-(\d{6,})\.parquet")
 
@@ -48,8 +48,9 @@ def latest_night(folder: Folder) -> Night:
 
 
 def commit_night(folder: Folder, night: Night) -> bool:
-    """Record a night. False if another run has taken its number, and so knows better what the inputs hold."""
-    return folder.put_if_absent(night_key(night.number), table_to_parquet(night.table))
+    """Record a night. False if another run has taken its number for another night, and so knows better what the inputs
+    hold."""
+    return put_once(folder, night_key(night.number), table_to_parquet(night.table))
 
 
 def night_key(number: int, suffix: str = "parquet") -> str:

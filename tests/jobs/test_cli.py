@@ -94,9 +94,54 @@ def test_plan_convert_status(tmp_path: Path) -> None:
 
 def test_passwords_from_a_file_and_exit_code_zero(tmp_path: Path) -> None:
     (tmp_path / "locked.pdf").write_bytes(encrypted_pdf("secret"))
-    (tmp_path / "passwords").write_text("wrong\nsecret\n")
+    (tmp_path / "passwords").write_bytes(b"\xef\xbb\xbfsecret\r\n")  # as some editors do
     arguments = [str(tmp_path / "locked.pdf"), "--output", str(tmp_path / "out"), *OPTIONS]
     assert quire("convert", *arguments, "--passwords", str(tmp_path / "passwords")).returncode == 0
+
+
+def test_files_that_no_one_means_are_recorded_and_no_failure(
+    tmp_path: Path, quire_here: Callable[..., Ended]
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.pdf").write_bytes(pdf())
+    (tmp_path / "in/._b.pdf").write_bytes(pdf(["a document all the same"]))
+    (tmp_path / "in/.DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (tmp_path / "in/._a.pdf").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "in/.gitkeep").write_bytes(b"")
+    arguments = [str(tmp_path / "in"), "--output", str(tmp_path / "out"), *OPTIONS]
+    night = quire_here("nightly", *arguments)
+    assert night.exit_code == 0 and "live        5 objects: 3 ignored, 2 ok" in night.output
+    status = quire_here("status", str(tmp_path / "out"))
+    assert status.exit_code == 0 and "3 ignored, 2 ok" in status.output
+    rows = read_table(tmp_path / "out", "plan").to_pylist()
+    assert {Path(row["uri"]).name for row in rows if row["status"] == "ignored"} == {
+        ".DS_Store",
+        "._a.pdf",
+        ".gitkeep",
+    }
+    (tmp_path / "in/notes.txt").write_bytes(b"no document, and somebody's")
+    assert quire_here("convert", *arguments).exit_code == 3
+
+
+def test_a_folder_that_is_reached_twice_is_read_once(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
+    (tmp_path / "in/real").mkdir(parents=True)
+    (tmp_path / "in/real/a.pdf").write_bytes(pdf())
+    (tmp_path / "in/link").symlink_to("real")
+    (tmp_path / "in/real/back").symlink_to("..")
+    planned = quire_here("plan", str(tmp_path / "in"), "--output", str(tmp_path / "out"), *OPTIONS)
+    assert "2 documents (1 ok, 1 duplicate)" in planned.output and "1 pages" in planned.output
+
+
+def test_status_names_failed_pages(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
+    (tmp_path / "a\x1b[31m.pdf").write_bytes(pdf([f"page {number}" for number in range(22)]))
+    rejecting = set_options(("scripted.reject_share=1.0",))
+    arguments = [str(tmp_path / "a\x1b[31m.pdf"), "--output", str(tmp_path / "out"), *OPTIONS, *rejecting]
+    assert quire_here("convert", *arguments).exit_code == 3
+    told = quire_here("status", str(tmp_path / "out")).output
+    assert r"a\x1b[31m.pdf page 1  " in told and r"a\x1b[31m.pdf page 20  " in told
+    assert "page 21" not in told and "… and 2 more; see the table pages" in told
+    failed = json.loads(quire_here("status", "--json", str(tmp_path / "out")).output)["failed_pages"]
+    assert len(failed) == 20 and failed[0]["page_index"] == 0 and failed[0]["kind"] == "scripted_reject"
 
 
 def test_a_manifest_and_a_glob(tmp_path: Path) -> None:
@@ -116,7 +161,7 @@ def test_a_manifest_and_a_glob(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [
-        (["convert", "--output", "out"], 1, "nothing to read"),
+        (["convert", "--output", "out"], 2, "nothing to read"),
         (["convert", "no-such-folder", "--output", "out"], 1, "no-such-folder"),
         (["convert", "."], 2, "--output"),
         (["convert", ".", "--output", "out", "--engine", "magic"], 2, "magic"),
@@ -125,6 +170,14 @@ def test_a_manifest_and_a_glob(tmp_path: Path) -> None:
         (["status", "nowhere"], 1, "no output folder of Quire"),
         (["convert", "https://example.org/a.pdf", "--output", "out"], 1, "s3://"),
         (["frobnicate"], 2, "No such command"),
+        (["convert", ".", "--output", ""], 2, "--output is empty"),
+        (["plan", "", "--output", "out"], 2, "a source"),
+        (["convert", "@", "--output", "out"], 2, "a source, a manifest"),
+        (["nightly", ".", "--output", "."], 2, "the source . is the output folder ., or lies in it"),
+        (["plan", "a.pdf", "--output", "."], 2, "the source a.pdf is the output folder ., or lies in it"),
+        (["plan", "--estimate", "a.pdf", "--output", "."], 2, "lies in it"),
+        (["convert", "a.pdf", "--output", "out", "--passwords", "utf16"], 1, "utf16: it has to be UTF-8"),
+        (["convert", "--manifest", "quoted", "--output", "out"], 1, "its first line is '\"a.pdf\"'"),
     ],
 )
 def test_errors_say_what_and_what_next(
@@ -137,11 +190,37 @@ def test_errors_say_what_and_what_next(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.pdf").write_bytes(pdf())
+    (tmp_path / "quoted").write_text('"a.pdf"\n')
+    (tmp_path / "utf16").write_text("secret\n", encoding="utf-16")
     if "--output" in arguments and "--engine" not in arguments:
         arguments = [*arguments, *OPTIONS] if "engine.modes" not in str(arguments) else arguments
     done = quire_here(*arguments)
     assert done.exit_code == exit_code, done.errors
     assert words in done.errors
+    assert {path.name for path in tmp_path.iterdir()} == {"a.pdf", "quoted", "utf16"}, "nothing is left behind"
+
+
+def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf())
+    output = tmp_path / "out"
+    arguments = [str(tmp_path / "a.pdf"), "--output", str(output), *OPTIONS]
+    assert quire_here("plan", *arguments).exit_code == 0
+    status, convert = ["status", str(output)], ["convert", *arguments, "--max-cost", "1000"]
+    for name, readers in {
+        "quire.json": [status, convert],
+        "plan/part-000000.parquet": [status, convert],
+        "usage/0.json": [convert],
+    }.items():
+        path = output / name
+        before = path.read_bytes() if path.exists() else None
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"{")
+        for reader in readers:
+            done = quire_here(*reader)
+            told = [line for line in done.errors.splitlines() if "is damaged" in line]
+            assert done.exit_code == 4 and len(told) == 1, done
+            assert str(path) in told[0] and "bring it back from a copy" in told[0]
+        path.unlink() if before is None else path.write_bytes(before)
 
 
 @pytest.mark.parametrize(("arguments", "exit_code"), [(["status", "nowhere"], 1), (["frobnicate"], 2)])
@@ -149,6 +228,19 @@ def test_a_process_ends_as_the_command_does(arguments: list[str], exit_code: int
     done = quire(*arguments)
     assert (done.returncode, done.stdout) == (exit_code, "")
     assert arguments[-1] in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "exit_code", "words"),
+    [
+        ({"LC_ALL": "C"}, 1, "no output folder of Quire"),
+        ({"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, 2, "as ascii: set PYTHONUTF8=1"),
+    ],
+    ids=["which Python sees through", "which it is to keep"],
+)
+def test_an_ascii_locale_gives_no_other_names(variables: dict[str, str], exit_code: int, words: str) -> None:
+    done = quire("status", "nowhere", **variables)
+    assert done.returncode == exit_code and words in done.stderr
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
