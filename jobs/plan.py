@@ -142,7 +142,8 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
     folder = open_folder(inputs.output, settings.storage)
     await asyncio.to_thread(claim, folder, settings)
     cache = open_cache(settings.flow, settings.storage)
-    prober = Prober(cache, sandbox, settings.plan.max_document_mb << 20, settings.plan.max_document_pages)
+    limits = settings.plan
+    prober = Prober(cache, sandbox, limits.max_document_mb << 20, limits.max_document_pages, limits.num_fetches)
     counts: Counter[str] = Counter()
     with Progress("planning", None) as progress:
 

@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from pipeline.config import StorageSettings
-from pipeline.errors import ConfigError, NotFound, PermissionDenied
+from pipeline.errors import ConfigError, NotFound, ObjectError
 from pipeline.records import DocumentRef
 from pipeline.storage import ObjectInfo, open_folder, open_object
 from pipeline.storage.uris import is_s3_uri, local_path, local_uri, split_uri, storable_name
@@ -77,10 +77,14 @@ def _single(source: str, settings: StorageSettings) -> DocumentRef | None:
     if is_s3_uri(source) and (source.endswith("/") or not split_uri(source)[1]):
         return None
     folder, key = open_object(source, settings)
+    name = key.rpartition("/")[2]
     try:
-        return _ref(folder.info(key), name=key.rpartition("/")[2])
-    except (NotFound, PermissionDenied):  # who may not look at an object may yet list the folder
+        return _ref(folder.info(key), name)
+    except NotFound:
         return None
+    except ObjectError:  # what may not be looked at may yet be listed, before all that begins like it
+        first = next(folder.list(key), None)
+        return _ref(first, name) if first is not None and first.key == key else None
 
 
 def _ref(info: ObjectInfo, name: str | None = None) -> DocumentRef:
@@ -124,7 +128,7 @@ def read_manifest(uri: str, settings: StorageSettings) -> Iterator[DocumentRef]:
     """The documents that a manifest lists, in its order: one URI or path a line, taken as it is; blank lines
     and lines that begin with `#` are passed over; relative paths start at the working directory.
 
-    A line whose object is not there, or may not be seen, gives a reference without etag and of size -1.
+    A line whose object is not there, or cannot be looked at, gives a reference without etag and of size -1.
     Neither the manifest nor the documents are held in memory.
     """
     with tempfile.TemporaryDirectory(prefix="quire-manifest-") as directory:
@@ -161,7 +165,7 @@ def _look_up(uri: str, settings: StorageSettings) -> DocumentRef:
         return DocumentRef(storable_name(uri), "", -1, storable_name(uri))
     try:
         return _ref(folder.info(key), name)
-    except (NotFound, PermissionDenied):
+    except ObjectError:
         return DocumentRef(canonical, "", -1, storable_name(name))
 
 

@@ -51,7 +51,8 @@ async def convert_with(
 ) -> Verdict | None:
     """`convert_locally` with processes that are there already."""
     counts: Tally = Counter()
-    rasterizer = FetchingRasterizer(open_cache(settings.flow, settings.storage), sandbox)
+    cache = open_cache(settings.flow, settings.storage)
+    rasterizer = FetchingRasterizer(cache, sandbox, settings.plan.num_fetches)
     async with _engines(settings) as engine:
         meter = FlowMeter(rasterizer, engine, report)
         num_renderers = settings.render.num_workers or num_cores()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import StorageSettings
 from pipeline.discover import compile_pattern, discover, is_match, read_manifest
-from pipeline.errors import ConfigError, NotFound, PermissionDenied
+from pipeline.errors import ConfigError, CredentialsRefused, NotFound
 from pipeline.storage import Folder, open_object
 from tests.conftest import TestBucket
 
@@ -234,7 +234,7 @@ def test_a_pattern_for_the_bucket_is_refused() -> None:
 def test_missing_credentials_are_reported(moto_bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(PermissionDenied, match="no AWS credentials found"):
+    with pytest.raises(CredentialsRefused, match="no AWS credentials found"):
         names(f"{moto_bucket.uri}/in", moto_bucket.settings)
 
 

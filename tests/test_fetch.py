@@ -15,8 +15,9 @@ import pytest
 
 from pipeline.config import StorageSettings
 from pipeline.discover import discover, read_manifest
-from pipeline.errors import NotFound, StorageError
-from pipeline.fetch import SourceCache, SourceChanged, evict
+from pipeline.errors import NotFound, SourceChanged, StorageError
+from pipeline.eviction import evict
+from pipeline.fetch import SourceCache
 from pipeline.records import DocumentRef
 from pipeline.storage.local import TEMPORARY_PREFIX
 from tests.conftest import TestBucket
@@ -39,7 +40,7 @@ def cached_names(directory: Path) -> set[str]:
 def test_local_documents_are_used_in_place(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"one")
     cache = SourceCache(tmp_path / "cache", 10**6, SETTINGS)
-    assert cache.fetch(str(tmp_path / "a.pdf"), sha256_of(b"one"), 3) == tmp_path / "a.pdf"
+    assert cache.fetch(str(tmp_path / "a.pdf"), sha256_of(b"one"), 3).path == tmp_path / "a.pdf"
     assert not (tmp_path / "cache").exists()
 
 
@@ -79,9 +80,9 @@ def test_local_documents_with_names_of_any_bytes(tmp_path: Path) -> None:
         file.write(b"one")
     (ref,) = discover([str(tmp_path)], SETTINGS)
     cache = SourceCache(tmp_path / "cache", 10**6, SETTINGS)
-    path, doc_id, size_bytes = cache.fetch_new(ref)
-    assert (path.read_bytes(), doc_id, size_bytes) == (b"one", sha256_of(b"one"), 3)
-    assert cache.fetch(ref.uri, doc_id, size_bytes) == path
+    found = cache.fetch_new(ref)
+    assert (found.path.read_bytes(), found.doc_id, found.size_bytes) == (b"one", sha256_of(b"one"), 3)
+    assert cache.fetch(ref.uri, found.doc_id, 3) == found
 
 
 # Remote sources
@@ -91,11 +92,11 @@ def test_local_documents_with_names_of_any_bytes(tmp_path: Path) -> None:
 def test_remote_documents_are_downloaded_once(s3: TestBucket, tmp_path: Path, key: str) -> None:
     s3.put(key, b"one")
     cache = SourceCache(tmp_path / "cache", 10**6, s3.settings)
-    path = cache.fetch(f"{s3.uri}/{key}", sha256_of(b"one"), 3)
+    path = cache.fetch(f"{s3.uri}/{key}", sha256_of(b"one"), 3).path
     assert path.read_bytes() == b"one"
     s3.client.delete_object(Bucket=s3.name, Key="in/a.pdf")
     for again in (cache, SourceCache(tmp_path / "cache", 10**6, s3.settings)):
-        assert again.fetch(f"{s3.uri}/{key}", sha256_of(b"one"), 3) == path
+        assert again.fetch(f"{s3.uri}/{key}", sha256_of(b"one"), 3).path == path
     assert cached_names(tmp_path / "cache") == {sha256_of(b"one")}
 
 
@@ -113,10 +114,11 @@ def test_a_new_document_is_fetched_and_named(moto_bucket: TestBucket, tmp_path: 
     moto_bucket.put("a.pdf", b"one")
     (ref,) = discover([f"{moto_bucket.uri}/a.pdf"], moto_bucket.settings)
     cache = SourceCache(tmp_path / "cache", 10**6, moto_bucket.settings)
-    path, doc_id, size_bytes = cache.fetch_new(ref)
-    assert (path.read_bytes(), path.name, doc_id, size_bytes) == (b"one", doc_id, sha256_of(b"one"), 3)
+    found = cache.fetch_new(ref)
+    assert found.path.read_bytes() == b"one"
+    assert (found.path.name, found.doc_id, found.size_bytes) == (found.doc_id, sha256_of(b"one"), 3)
     moto_bucket.client.delete_object(Bucket=moto_bucket.name, Key="a.pdf")
-    assert cache.fetch(ref.uri, doc_id, size_bytes) == path
+    assert cache.fetch(ref.uri, found.doc_id, 3) == found
 
 
 def test_an_object_that_is_not_the_one_that_was_listed(moto_bucket: TestBucket, tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_faults_change_nothing(moto_bucket: TestBucket, tmp_path: Path) -> None:
     with fault_proxy(moto_bucket.endpoint.port, FaultRates(reset=0.2, cut_body=0.3), seed=3) as proxy:
         cache = SourceCache(tmp_path / "cache", 10**9, moto_bucket.through(proxy.url))
         for index, body in enumerate(bodies):
-            path = cache.fetch(f"{moto_bucket.uri}/{index}.pdf", sha256_of(body), len(body))
+            path = cache.fetch(f"{moto_bucket.uri}/{index}.pdf", sha256_of(body), len(body)).path
             assert path.read_bytes() == body
         assert proxy.counts["cut_body"] > 2
 
@@ -160,11 +162,11 @@ def test_faults_change_nothing(moto_bucket: TestBucket, tmp_path: Path) -> None:
 def test_a_spoiled_file_is_fetched_again(moto_bucket: TestBucket, tmp_path: Path) -> None:
     moto_bucket.put("a.pdf", b"one")
     uri, doc_id = f"{moto_bucket.uri}/a.pdf", sha256_of(b"one")
-    path = SourceCache(tmp_path / "cache", 10**6, moto_bucket.settings).fetch(uri, doc_id, 3)
+    path = SourceCache(tmp_path / "cache", 10**6, moto_bucket.settings).fetch(uri, doc_id, 3).path
     for spoiled in (b"\0\0\0", b"on"):  # as a power cut may leave it
         path.write_bytes(spoiled)
         again = SourceCache(tmp_path / "cache", 10**6, moto_bucket.settings).fetch(uri, doc_id, 3)
-        assert again.read_bytes() == b"one"
+        assert again.path.read_bytes() == b"one"
 
 
 # At the same time
@@ -179,7 +181,7 @@ def test_concurrent_requests_make_one_download(moto_bucket: TestBucket, tmp_path
 
         def fetch(_: int) -> Path:
             start.wait(timeout=60)
-            return cache.fetch(f"{moto_bucket.uri}/a.pdf", sha256_of(body), len(body))
+            return cache.fetch(f"{moto_bucket.uri}/a.pdf", sha256_of(body), len(body)).path
 
         with ThreadPoolExecutor(12) as pool:
             paths = set(pool.map(fetch, range(12)))
@@ -195,7 +197,7 @@ from pipeline.fetch import SourceCache
 directory, endpoint, bucket, *doc_ids = sys.argv[1:]
 cache = SourceCache(Path(directory), 10**9, StorageSettings(endpoint_url=endpoint))
 for index, doc_id in enumerate(doc_ids):
-    path = cache.fetch(f"s3://{bucket}/{index}.pdf", doc_id, 200_000)
+    path = cache.fetch(f"s3://{bucket}/{index}.pdf", doc_id, 200_000).path
     assert path.read_bytes() == bytes([index]) * 200_000
 """
 
@@ -224,7 +226,7 @@ def test_the_cache_stays_within_its_size(moto_bucket: TestBucket, tmp_path: Path
     for index in range(len(bodies)):
         for wanted in (index, 0):  # the first is in use all the time
             data = bodies[wanted]
-            path = cache.fetch(f"{moto_bucket.uri}/{wanted}.pdf", sha256_of(data), len(data))
+            path = cache.fetch(f"{moto_bucket.uri}/{wanted}.pdf", sha256_of(data), len(data)).path
             assert path.read_bytes() == data
         held = sum(path.stat().st_size for path in (tmp_path / "cache").iterdir() if path.is_file())
         assert held <= 100_000
@@ -237,14 +239,14 @@ def test_the_cache_stays_within_its_size(moto_bucket: TestBucket, tmp_path: Path
 def test_a_document_larger_than_the_cache_is_still_fetched(moto_bucket: TestBucket, tmp_path: Path) -> None:
     moto_bucket.put("large.pdf", b"x" * 5000)
     cache = SourceCache(tmp_path / "cache", 1000, moto_bucket.settings)
-    assert cache.fetch(f"{moto_bucket.uri}/large.pdf", sha256_of(b"x" * 5000), 5000).stat().st_size == 5000
+    assert cache.fetch(f"{moto_bucket.uri}/large.pdf", sha256_of(b"x" * 5000), 5000).path.stat().st_size == 5000
 
 
 def test_an_evicted_document_is_fetched_again(moto_bucket: TestBucket, tmp_path: Path) -> None:
     moto_bucket.put("a.pdf", b"one")
     cache = SourceCache(tmp_path / "cache", 10**6, moto_bucket.settings)
     for _ in range(2):
-        path = cache.fetch(f"{moto_bucket.uri}/a.pdf", sha256_of(b"one"), 3)
+        path = cache.fetch(f"{moto_bucket.uri}/a.pdf", sha256_of(b"one"), 3).path
         assert path.read_bytes() == b"one"
         evict(tmp_path / "cache", 0)
         assert not path.exists()

@@ -40,8 +40,8 @@ def _use(folder: Folder, index: int, tmp_path: Path) -> None:
     assert not folder.put_if_absent(f"create/{index}", b"another")
     assert folder.get("large.pdf") == LARGE
     for key in ("large.pdf", "/awkward.pdf"):
-        sha256, size_bytes = folder.download(key, tmp_path / str(index))
-        assert (sha256, size_bytes) == (hashlib.sha256(LARGE).hexdigest(), len(LARGE))
+        got = folder.download(key, tmp_path / str(index))
+        assert (got.sha256, got.size_bytes) == (hashlib.sha256(LARGE).hexdigest(), len(LARGE))
     assert {"large.pdf", "/awkward.pdf"} <= set(keys_of(folder))
     assert folder.exists("large.pdf")
     assert not folder.exists("absent")

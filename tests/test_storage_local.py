@@ -101,7 +101,7 @@ def test_results_have_the_permissions_that_the_umask_says(tmp_path: Path) -> Non
 UNPRIVILEGED = """
 import os, sys
 from pipeline.config import StorageSettings
-from pipeline.errors import PermissionDenied
+from pipeline.errors import StorageError
 from pipeline.storage import open_folder
 if os.getuid() == 0:
     os.setuid(65534)
@@ -111,8 +111,8 @@ for operation in (lambda: folder.get("secret.pdf"), lambda: folder.put("new", b"
                   lambda: list(folder.child("closed").list()), lambda: folder.get("closed/a.pdf")):
     try:
         operation()
-    except PermissionDenied as error:
-        assert sys.argv[1] in str(error), error
+    except StorageError as error:
+        assert sys.argv[1] in str(error) and 'denied; let the user' in str(error), error
     else:
         raise AssertionError("not refused")
 """

@@ -23,7 +23,7 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
 from pipeline.config import StorageSettings
-from pipeline.errors import PermissionDenied, StorageError
+from pipeline.errors import CredentialsRefused, StorageError
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60  # of silence, not of a whole transfer
@@ -32,7 +32,7 @@ _CREDENTIALS_TTL = timedelta(minutes=10)  # botocore renews 15 minutes before th
 
 _CREDENTIALS_REMEDY = (
     "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws sso login`; "
-    "for a public bucket, ask for anonymous access"
+    "for a public bucket, give --anonymous"
 )
 _opening = threading.Lock()
 
@@ -70,7 +70,7 @@ class Bucket:
 
 
 def open_bucket(name: str, settings: StorageSettings) -> Bucket:
-    """The clients of a bucket, one pair a process. Raises PermissionDenied where no credentials are found."""
+    """The clients of a bucket, one pair a process. Raises CredentialsRefused where no credentials are found."""
     with _opening:  # boto3 must not make clients in two threads at once
         return _open_bucket(name, settings)
 
@@ -160,7 +160,7 @@ def _credential_provider(bucket: str, session: boto3.Session) -> Boto3Credential
         provider()  # so that an expired login is reported here, in words
     except (BotoCoreError, ValueError, AssertionError) as exc:
         reason = "no AWS credentials found" if isinstance(exc, ValueError) else str(exc)
-        raise PermissionDenied(f"cannot open s3://{bucket}: {reason}; {_CREDENTIALS_REMEDY}") from exc
+        raise CredentialsRefused(f"cannot open s3://{bucket}: {reason}; {_CREDENTIALS_REMEDY}") from exc
     return provider
 
 
