@@ -9,10 +9,12 @@ import sys
 
 import click
 
+from jobs.ending import run_process
 from jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_SUMS_DISAGREE, EXIT_TOO_MANY_GONE
 from jobs.printable import printable_lines
 from pipeline.errors import AccountingError, QuireError, RunStopped, TooManyGone
 
+_INTERRUPTED = "interrupted; what is committed stays, and running it again goes on from there"
 _COMMANDS = {
     "plan": "jobs.plan:plan_command",
     "convert": "jobs.convert:convert_command",
@@ -50,8 +52,13 @@ def quire(verbose: int) -> None:
     logging.getLogger("pipeline").setLevel(level)
 
 
+def process() -> None:
+    """Entry point: `main` as a process of its own."""
+    run_process(main, f"quire: {_INTERRUPTED}")
+
+
 def main() -> None:
-    """Entry point. Errors that a person can act on are printed without a traceback."""
+    """Run the command and exit. Errors that a person can act on are printed without a traceback."""
     try:
         exit_code = quire.main(standalone_mode=False)
         sys.exit(exit_code if isinstance(exit_code, int) else 0)
@@ -67,7 +74,7 @@ def main() -> None:
     except QuireError as exc:
         _fail(str(exc), EXIT_ERROR)
     except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):
-        _fail("interrupted; what is committed stays, and running it again goes on from there", EXIT_INTERRUPTED)
+        _fail(_INTERRUPTED, EXIT_INTERRUPTED)
 
 
 def _fail(message: str, exit_code: int) -> None:
@@ -76,4 +83,4 @@ def _fail(message: str, exit_code: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    process()

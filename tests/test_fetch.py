@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +19,14 @@ from pipeline.config import StorageSettings
 from pipeline.discover import discover, read_manifest
 from pipeline.errors import NotFound, SourceChanged, StorageError
 from pipeline.eviction import evict
-from pipeline.fetch import SourceCache
-from pipeline.records import DocumentRef
+from pipeline.fetch import SourceCache, SourceFile
+from pipeline.fetcher import Fetcher
+from pipeline.records import DocumentRef, PageRange
 from pipeline.storage.local import TEMPORARY_PREFIX
 from tests.conftest import TestBucket
 from tests.rigs.fault_proxy import FaultRates, fault_proxy
+from tests.rigs.holding_proxy import Hold, holding_proxy
+from tests.waiting import wait_in_loop
 
 SETTINGS = StorageSettings()
 
@@ -187,6 +192,33 @@ def test_concurrent_requests_make_one_download(moto_bucket: TestBucket, tmp_path
             paths = set(pool.map(fetch, range(12)))
         assert proxy.counts["passed"] == 1
     assert paths == {tmp_path / "cache" / sha256_of(body)}
+
+
+async def test_a_document_that_hangs_keeps_nobody_else_waiting(moto_bucket: TestBucket, tmp_path: Path) -> None:
+    """All chunks of one document come at once; one thread waits for it, and the other one has the rest."""
+    bodies = {name: name.encode() * 1000 for name in ("slow.pdf", "a.pdf", "b.pdf")}
+    for name, body in bodies.items():
+        moto_bucket.put(name, body)
+    with holding_proxy(moto_bucket.endpoint.port, Hold(r"slow\.pdf")) as proxy:
+        settings = replace(moto_bucket.through(proxy.url), max_retries=1, retry_timeout_s=1)
+        fetcher = Fetcher(SourceCache(tmp_path / "cache", 10**9, settings), num_fetches=2)
+
+        def fetch(name: str) -> asyncio.Task[SourceFile]:
+            uri, body = f"{moto_bucket.uri}/{name}", bodies[name]
+            source = PageRange(uri, "", len(body), sha256_of(body), "application/pdf", 256, 0, 16)
+            return asyncio.create_task(fetcher.fetch(source))
+
+        slow = [fetch("slow.pdf") for _ in range(16)]
+        await wait_in_loop("the slow one to be asked for", lambda: proxy.held)
+        for name in ("a.pdf", "b.pdf"):
+            chunks = [fetch(name) for _ in range(16)]
+            chunks.pop().cancel()  # is one of those who wait, and not the fetch
+            assert {(await chunk).path.read_bytes() for chunk in chunks} == {bodies[name]}
+        assert [request for request in proxy.requests if "slow" in request] == [proxy.held]
+        assert not any(chunk.done() for chunk in slow)
+        fetcher.close()
+        for chunk in slow:
+            chunk.cancel()
 
 
 FETCHER = """
