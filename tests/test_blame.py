@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import resource
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -264,6 +265,22 @@ async def test_a_store_that_gives_nothing_any_more_stops_the_run(rig: Rig, code:
     status = "404 Not Found" if code == "NoSuchBucket" else REFUSALS.get(code, "400 Bad Request")
     with pytest.raises(StorageError, match=code):
         await rig.convert(Tampering(refuse(status, code)))
+
+
+@pytest.mark.parametrize("times", [1, 10**9])
+async def test_a_cache_whose_folder_goes_is_no_documents_fault(rig: Rig, times: int) -> None:
+    """As a cleaner of temporary files has it."""
+
+    def take_folder(request: str, answer: bytes) -> bytes:
+        shutil.rmtree(rig.folder / "cache", ignore_errors=True)
+        return answer
+
+    tamper = Tampering(take_folder, "/in/a.pdf", times)
+    if times == 1:
+        assert await rig.convert(tamper) == dict.fromkeys(NAMES, "")
+    else:
+        with pytest.raises(StorageError, match="cache.*No such file"):
+            await rig.convert(tamper)
 
 
 # This machine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -289,9 +290,14 @@ def test_downloads_under_way_stay_and_abandoned_ones_go(tmp_path: Path) -> None:
     (tmp_path / f"{TEMPORARY_PREFIX}old").write_bytes(b"x" * 1000)
     os.utime(tmp_path / f"{TEMPORARY_PREFIX}old", (time.time() - 10**6,) * 2)
     (tmp_path / ("ab" * 32)).write_bytes(b"x")
+    long = tmp_path / f"{TEMPORARY_PREFIX}long"  # or of a process whose clock was set back since
+    long.write_bytes(b"x" * 1000)
+    os.utime(long, (time.time() - 10**6,) * 2)
     (tmp_path / "thesis.pdf").write_bytes(b"somebody chose this folder for the cache")
-    evict(tmp_path, 0)
-    assert sorted(os.listdir(tmp_path)) == [f"{TEMPORARY_PREFIX}new", "thesis.pdf"]
+    with long.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        evict(tmp_path, 0)
+    assert sorted(os.listdir(tmp_path)) == [f"{TEMPORARY_PREFIX}long", f"{TEMPORARY_PREFIX}new", "thesis.pdf"]
     evict(tmp_path / "absent", 0)
 
 

@@ -129,6 +129,14 @@ def test_what_names_no_bucket_is_refused(uri: str) -> None:
         split_uri(uri)
 
 
+@pytest.mark.parametrize(
+    ("uri", "remedy"), [("s3:/bucket/x", "s3://bucket/x"), ("file:/data/a.pdf", "file:///data/a.pdf")]
+)
+def test_a_slash_too_few_is_named(uri: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=f"one slash too few: write {remedy}"):
+        open_folder(uri, StorageSettings())
+
+
 @pytest.mark.parametrize("uri", ["gs://b/k", "https://example.org/a.pdf", "file://host/a", "file://"])
 def test_other_schemes_are_refused(uri: str) -> None:
     with pytest.raises(ConfigError):

@@ -13,7 +13,7 @@ from pipeline.config import StorageSettings
 from pipeline.errors import StorageError
 from pipeline.storage import Folder, open_folder
 from tests.conftest import TestBucket, keys_of
-from tests.rigs.fault_proxy import FaultProxy, FaultRates, fault_proxy
+from tests.rigs.fault_proxy import FaultProxy, FaultRates, body_of, fault_proxy, with_body
 
 LARGE = random.Random(0).randbytes(1_500_000)
 FAULTS = FaultRates(slow_down=0.03, reset=0.07, cut_body=0.07, lost_answer=0.12, conflict=0.12)
@@ -56,8 +56,13 @@ def test_a_store_that_never_recovers_is_reported(moto_bucket: TestBucket) -> Non
     with fault_proxy(moto_bucket.endpoint.port, FaultRates(slow_down=1.0)) as proxy:
         settings = StorageSettings(endpoint_url=proxy.url, max_retries=2, retry_timeout_s=5)
         folder = open_folder(moto_bucket.uri, settings)
-        for operation in (lambda: folder.get("a"), lambda: folder.put("a", b""), lambda: keys_of(folder)):
-            with pytest.raises(StorageError, match=r"cannot \w+ s3://.*SlowDown.*fewer workers"):
+        for operation in (
+            lambda: folder.get("a"),
+            lambda: folder.info("a"),
+            lambda: folder.put("a", b""),
+            lambda: keys_of(folder),
+        ):
+            with pytest.raises(StorageError, match=r"cannot [\w ]+ s3://.*SlowDown.*fewer workers"):
                 operation()
 
 
@@ -67,3 +72,43 @@ def test_a_store_that_does_not_answer_is_reported(moto_bucket: TestBucket) -> No
     for operation in (lambda: folder.get("a"), lambda: folder.put("a", b""), lambda: keys_of(folder)):
         with pytest.raises(StorageError, match=r"check the network and the endpoint http://127\.0\.0\.1:9"):
             operation()
+
+
+@pytest.mark.parametrize("key", ["a.pdf", "in//awkward.pdf"])
+def test_a_body_that_drips_is_given_up(moto_bucket: TestBucket, tmp_path: Path, key: str) -> None:
+    moto_bucket.put(key, bytes(3000))
+    with fault_proxy(moto_bucket.endpoint.port, drip_s=0.002) as proxy:
+        settings = StorageSettings(endpoint_url=proxy.url, max_retries=1, retry_timeout_s=0.6)
+        with pytest.raises(StorageError, match="bytes came in"):
+            open_folder(moto_bucket.uri, settings).download(key, tmp_path / "copy")
+
+
+def test_a_listing_that_does_not_get_on_is_given_up(moto_bucket: TestBucket) -> None:
+    for key in ("a.pdf", "b.pdf"):
+        moto_bucket.put(key)
+    first: list[bytes] = []
+
+    def repeat(request: str, answer: bytes) -> bytes:
+        more = b"<IsTruncated>true</IsTruncated><NextContinuationToken>more</NextContinuationToken>"
+        first.append(with_body(answer, body_of(answer).replace(b"<IsTruncated>false</IsTruncated>", more)))
+        return first[0]
+
+    with fault_proxy(moto_bucket.endpoint.port, tamper=repeat) as proxy:
+        folder = open_folder(moto_bucket.uri, moto_bucket.through(proxy.url))
+        with pytest.raises(StorageError, match="'a.pdf' after 'b.pdf'"):
+            keys_of(folder)
+    assert len(first) == 2
+
+
+def test_a_listing_out_of_order_is_refused(moto_bucket: TestBucket) -> None:
+    for key in ("a.pdf", "b.pdf"):
+        moto_bucket.put(key)
+
+    def swap(request: str, answer: bytes) -> bytes:
+        body = body_of(answer).replace(b"a.pdf", b"c.pdf")
+        return with_body(answer, body)
+
+    with fault_proxy(moto_bucket.endpoint.port, tamper=swap) as proxy:
+        folder = open_folder(moto_bucket.uri, moto_bucket.through(proxy.url))
+        with pytest.raises(StorageError, match="not in the order of their bytes"):
+            keys_of(folder)

@@ -49,6 +49,24 @@ class KilledAtStart(RenderWorker):
         super().__init__(settings, arena)
 
 
+class EvictedOnce(RenderWorker):
+    """The file leaves the cache before the first request is handled, and another process fetches it again before the
+    reply is sent."""
+
+    _is_first = True
+
+    def handle(self, request: Json) -> Json:
+        path, is_first = Path(request["path"]), self._is_first
+        self._is_first = False
+        data = path.read_bytes()
+        if is_first:
+            path.unlink()
+        reply = super().handle(request)
+        if is_first:
+            path.write_bytes(data)
+        return reply
+
+
 class FaultyWorker(RenderWorker):
     """Does what the real one does, except where a fault is planned."""
 
@@ -77,6 +95,8 @@ class FaultyWorker(RenderWorker):
             os.abort()
         elif fault == "segfault":
             ctypes.string_at(1)
+        elif fault == "raise":
+            raise RuntimeError("said no")
         elif fault == "exit":
             os._exit(3)
         elif fault == "bad_alloc":
