@@ -49,21 +49,21 @@ class KilledAtStart(RenderWorker):
         super().__init__(settings, arena)
 
 
-class EvictedOnce(RenderWorker):
-    """The file leaves the cache before the first request is handled, and another process fetches it again before the
-    reply is sent."""
+class Evicted(RenderWorker):
+    """The file leaves the cache before a request is handled, and another process fetches it again before the reply is
+    sent: at the first two requests, so that neither renderer finds it."""
 
-    _is_first = True
+    _num_left = 2
 
     def handle(self, request: Json) -> Json:
-        path, is_first = Path(request["path"]), self._is_first
-        self._is_first = False
+        if not self._num_left:
+            return super().handle(request)
+        self._num_left -= 1
+        path = Path(request["path"])
         data = path.read_bytes()
-        if is_first:
-            path.unlink()
+        path.unlink()
         reply = super().handle(request)
-        if is_first:
-            path.write_bytes(data)
+        path.write_bytes(data)
         return reply
 
 

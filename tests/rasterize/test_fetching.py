@@ -75,7 +75,7 @@ async def test_a_document_that_is_evicted_while_it_is_read_is_fetched_again(
 
 @pytest.fixture
 def evicted(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
-    return make_sandbox(target="tests.rasterize.faults:EvictedOnce")
+    return make_sandbox(target="tests.rasterize.faults:Evicted")
 
 
 async def test_no_page_is_blamed_where_its_document_was_evicted_and_is_back_at_once(
