@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import logging
 import sys
@@ -14,6 +15,14 @@ from jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_SUM
 from jobs.printable import printable_lines
 from pipeline.errors import AccountingError, QuireError, RunStopped, TooManyGone
 
+_REMEDIES = {
+    errno.EMFILE: "let this process open more files (ulimit -n)",
+    errno.ENFILE: "let this machine open more files",
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room in the quota",
+    errno.ENOMEM: "give this machine more memory",
+}
+"""Of what this machine may lack anywhere."""
 _INTERRUPTED = "interrupted; what is committed stays, and running it again goes on from there"
 _COMMANDS = {
     "plan": "jobs.plan:plan_command",
@@ -73,6 +82,10 @@ def main() -> None:
         _fail(str(exc), EXIT_TOO_MANY_GONE)
     except QuireError as exc:
         _fail(str(exc), EXIT_ERROR)
+    except OSError as exc:
+        if exc.errno not in _REMEDIES:
+            raise
+        _fail(f"{exc}: {_REMEDIES[exc.errno]}, and run again: it goes on", EXIT_ERROR)
     except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):
         _fail(_INTERRUPTED, EXIT_INTERRUPTED)
 

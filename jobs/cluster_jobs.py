@@ -117,7 +117,7 @@ def logs_command(context: click.Context, /, address: str, job_id: str, is_follow
 def stop_command(address: str, job_id: str) -> None:
     """Stop a job. What it has committed stays, and submitting it again goes on from there.
 
-    It is given a minute to finish what it is writing.
+    It ends within seconds.
     """
     server = open_job_server(address)
     server.stop(job_id)

@@ -112,3 +112,12 @@ def test_a_listing_out_of_order_is_refused(moto_bucket: TestBucket) -> None:
         folder = open_folder(moto_bucket.uri, moto_bucket.through(proxy.url))
         with pytest.raises(StorageError, match="not in the order of their bytes"):
             keys_of(folder)
+
+
+def test_whoever_waits_for_a_store_is_told_once(moto_bucket: TestBucket, caplog: pytest.LogCaptureFixture) -> None:
+    settings = StorageSettings(endpoint_url="http://127.0.0.1:9", max_retries=3, retry_timeout_s=5)
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            keys_of(open_folder(moto_bucket.uri, settings))
+    (message,) = caplog.messages
+    assert "check the network and the endpoint http://127.0.0.1:9. Trying again for 5 s at most" in message

@@ -129,10 +129,17 @@ class S3Folder:
 
     def _insist(self, operation: str, name: str, call: Callable[[Bucket], T]) -> T:
         bucket = open_bucket(self.bucket, self.settings)
+
+        def explained(exc: Exception) -> StorageError:
+            return explain(exc, operation, f"s3://{self.bucket}/{name}", bucket.endpoint_url)
+
+        def tell(exc: Exception) -> None:
+            bucket.notice.tell(f"{explained(exc)}. Trying again for {self.settings.retry_timeout_s:g} s at most")
+
         try:
-            return insist(lambda: call(bucket), self.settings)
+            return insist(lambda: call(bucket), self.settings, tell)
         except CLIENT_ERRORS as exc:
-            raise explain(exc, operation, f"s3://{self.bucket}/{name}", bucket.endpoint_url) from exc
+            raise explained(exc) from exc
         except UnicodeEncodeError as exc:  # half a character, as bytes that are not UTF-8 become in a manifest
             uri = f"s3://{self.bucket}/{storable_name(name)}"
             raise NotFound(f"cannot {operation} {uri}: no S3 key can have this name") from exc

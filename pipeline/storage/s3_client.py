@@ -24,10 +24,12 @@ from obstore.store import S3Store
 
 from pipeline.config import StorageSettings
 from pipeline.errors import CredentialsRefused, StorageError
+from pipeline.storage.s3_errors import Notice
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60  # of silence, not of a whole transfer
 TRANSFER_TIMEOUT_S = 6 * 3600
+_QUICK_TRIES = 3
 _CREDENTIALS_TTL = timedelta(minutes=10)  # botocore renews 15 minutes before they expire
 
 _CREDENTIALS_REMEDY = (
@@ -67,6 +69,7 @@ class Bucket:
     store: S3Store
     client: S3Client
     payer: Mapping[str, str]
+    notice: Notice
 
 
 def open_bucket(name: str, settings: StorageSettings) -> Bucket:
@@ -102,15 +105,15 @@ def _open_bucket(name: str, settings: StorageSettings) -> Bucket:
             "timeout": timedelta(seconds=TRANSFER_TIMEOUT_S),
         },
         retry_config={
-            # Each wait is drawn between the first one and `base` times the one before. With obstore's own
-            # base, 2, ten tries may be over in two seconds.
+            # A few at once, silently, also where a body is cut; then `s3_errors.insist` waits longer and says so.
+            # Each wait is drawn between the first one and `base` times the one before.
             "backoff": {"init_backoff": timedelta(seconds=0.2), "base": 3},
-            "max_retries": settings.max_retries,
+            "max_retries": min(settings.max_retries, _QUICK_TRIES),
             "retry_timeout": timedelta(seconds=settings.retry_timeout_s),
         },
     )
     payer = {"RequestPayer": "requester"} if settings.request_payer else {}
-    return Bucket(name, endpoint_url, store, client, payer)
+    return Bucket(name, endpoint_url, store, client, payer, Notice())
 
 
 def _encryption(settings: StorageSettings) -> Encryption:

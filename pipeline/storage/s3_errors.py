@@ -5,6 +5,7 @@ Messages give the store's error code and a remedy, never its whole answer, which
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import time
@@ -32,6 +33,8 @@ from pipeline.errors import (
 )
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class BodyCutShort(Exception):
@@ -66,6 +69,8 @@ _TRANSIENT = (HTTPClientError, ConnectionError, ResponseParserError, BodyCutShor
 _TRANSIENT_CODES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling"}
 _TRANSIENT_STATUSES = {408, 429}  # and all from 500 on
 _LONGEST_WAIT_S = 15.0
+_SILENT_TRIES = 2
+_BETWEEN_NOTICES_S = 60.0
 _MOST_DAMAGED = 3  # bodies; then it is the object that is damaged
 
 _CODE_OF_STATUS = {
@@ -212,25 +217,39 @@ def is_transient(exc: Exception) -> bool:
 
 
 def has_given_up(exc: Exception) -> bool:
-    """Whether obstore has used up its own tries. How long they last is chance: from a few seconds on."""
+    """Whether obstore has used up its own tries."""
     tries = re.search(r"after (\d+) retries, max_retries: (\d+)", str(exc))
     return tries is not None and int(tries[1]) >= int(tries[2])
 
 
-def insist(call: Callable[[], T], settings: StorageSettings) -> T:
-    """Call until it succeeds, or fails for good, or the settings' number of tries or time is used up; where
-    obstore had its own tries each time, a third of the time. Waits twice as long each time, give or take, so
-    that a crowd does not come back at once."""
+class Notice:
+    """Tells a person that they wait, and for what: once a minute, however many wait."""
+
+    def __init__(self) -> None:
+        self._next_s = 0.0
+
+    def tell(self, message: str) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + _BETWEEN_NOTICES_S
+            _log.warning("%s", message)
+
+
+def insist(call: Callable[[], T], settings: StorageSettings, tell: Callable[[Exception], None]) -> T:
+    """Call until it succeeds, or fails for good, or the settings' number of tries or time is used up. Waits twice as
+    long each time, give or take, so that a crowd does not come back at once. `tell` is told why if it takes more than a
+    few tries."""
     start_s = time.monotonic()
     for attempt in range(settings.max_retries):
         try:
             return call()
         except CLIENT_ERRORS as exc:
             wait_s = min(_LONGEST_WAIT_S, 0.1 * 2**attempt) * random.uniform(0.5, 1.5)
-            patience_s = settings.retry_timeout_s / (3 if has_given_up(exc) else 1)
             if isinstance(exc, BodyDamaged) and attempt + 1 == _MOST_DAMAGED:
                 raise
-            if not is_transient(exc) or time.monotonic() - start_s + wait_s > patience_s:
+            if not is_transient(exc) or time.monotonic() - start_s + wait_s > settings.retry_timeout_s:
                 raise
+            if attempt >= _SILENT_TRIES:
+                tell(exc)
             time.sleep(wait_s)
     return call()
