@@ -20,7 +20,7 @@ from jobs.plan import Inputs, plan_with
 from pipeline.config import RenderSettings, Settings, StorageSettings
 from pipeline.discover import discover
 from pipeline.errors import CredentialsRefused, FolderNotFound, ObjectError, StorageError, Unreadable
-from pipeline.fetch import SourceCache
+from pipeline.fetch import SourceCache, SourceFile
 from pipeline.local_flow import convert_with
 from pipeline.plan_log import planned_shards
 from pipeline.rasterize.sandbox import Sandbox
@@ -265,6 +265,29 @@ async def test_a_store_that_gives_nothing_any_more_stops_the_run(rig: Rig, code:
     status = "404 Not Found" if code == "NoSuchBucket" else REFUSALS.get(code, "400 Bad Request")
     with pytest.raises(StorageError, match=code):
         await rig.convert(Tampering(refuse(status, code)))
+
+
+async def test_who_may_not_list_knows_by_what_was_read_before(rig: Rig) -> None:
+    ids = {name: (ref, hashlib.sha256(rig.bucket.folder("in").get(name)).hexdigest())
+           for name in ("a.pdf", "z.pdf") for ref in rig.refs(f"in/{name}")}  # fmt: skip
+
+    def tamper(request: str, answer: bytes) -> bytes:
+        is_refused = "list-type" in request or "/in/a.pdf" in request
+        return refused(request, "403 Forbidden", "AccessDenied") if is_refused else answer
+
+    rig.proxy.tamper = tamper
+    cache = SourceCache(rig.folder / "cache", 1 << 20, rig.settings.storage)
+
+    def fetch(name: str) -> SourceFile:
+        ref, doc_id = ids[name]
+        return cache.fetch(ref.uri, doc_id, ref.size_bytes)
+
+    with pytest.raises(StorageError, match="nor can anything else be read there") as caught:
+        fetch("a.pdf")
+    assert not isinstance(caught.value, ObjectError)
+    fetch("z.pdf")
+    with pytest.raises(ObjectError, match="AccessDenied"):
+        fetch("a.pdf")
 
 
 @pytest.mark.parametrize("times", [1, 10**9])
