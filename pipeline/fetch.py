@@ -37,7 +37,8 @@ from pipeline.errors import (
 from pipeline.eviction import evict
 from pipeline.records import DocumentRef
 from pipeline.storage import open_object
-from pipeline.storage.local import TEMPORARY_PREFIX, etag_of, read_errors, regular_file, write_errors
+from pipeline.storage.local import TEMPORARY_PREFIX, etag_of, regular_file
+from pipeline.storage.system_errors import read_errors, write_errors
 from pipeline.storage.uris import is_s3_uri, local_path, split_uri
 
 T = TypeVar("T")

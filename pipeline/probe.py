@@ -13,7 +13,7 @@ from pipeline.fetch import SourceCache, SourceFile
 from pipeline.fetcher import MOST_FETCHES, Fetcher, changed_too_often
 from pipeline.rasterize.sandbox import Probe, Sandbox
 from pipeline.records import Document, DocumentRef, DocumentStatus
-from pipeline.storage.local import read_errors, write_errors
+from pipeline.storage.system_errors import read_errors, write_errors
 
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 

@@ -26,7 +26,7 @@ from pipeline.plan_log import planned_shards
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import DocumentRef
 from pipeline.storage import open_folder
-from pipeline.storage.local import read_errors, write_errors
+from pipeline.storage.system_errors import read_errors, write_errors
 from tests import documents
 from tests.conftest import TestBucket, new_bucket
 from tests.rigs.endpoint import Endpoint

@@ -79,6 +79,9 @@ class SimulatedStore:
     def delete(self, key: str) -> None:
         raise NotImplementedError("results are not deleted")
 
+    def sweep(self) -> None:
+        pass
+
     def child(self, name: str) -> Folder:
         raise NotImplementedError("results are in one folder")
 

@@ -80,4 +80,7 @@ class Folder(Protocol):
     def delete(self, key: str) -> None:
         """Does nothing if the key does not exist."""
 
+    def sweep(self) -> None:
+        """Remove what killed writers left of unfinished writes a day ago. Buckets keep nothing of the kind."""
+
     def child(self, name: str) -> Folder: ...

@@ -2,7 +2,7 @@
 
 Writes go to a hidden temporary file beside the target, are flushed to the disk (a power cut must not leave an
 empty file under a result's name), then renamed or linked into place. What a kill leaves behind begins with
-`.quire-tmp-`; listings pass over it, and anyone may delete it.
+`.quire-tmp-`; listings pass over it, `sweep` removes it, and anyone may delete it.
 
 Listings follow links, to files and to directories, but not back into a directory that they are inside of.
 Hidden files are files. Pipes, sockets and devices are not.
@@ -15,34 +15,22 @@ import hashlib
 import os
 import secrets
 import stat
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.errors import DestinationGone, NotFound, PermissionDenied, SourceChanged, StorageError, Unreadable
+from pipeline.errors import NotFound, SourceChanged
 from pipeline.storage.base import Downloaded, ObjectInfo
+from pipeline.storage.system_errors import raise_if_of_the_machine, read_errors, write_errors
 from pipeline.storage.uris import local_uri
 
 TEMPORARY_PREFIX = ".quire-tmp-"
 _CHUNK_BYTES = 1 << 20
+_ABANDONED_AFTER_S = 24 * 3600.0
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_OF_THE_MACHINE = {
-    *(
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
-        errno.ENOBUFS,
-        errno.ENOLCK,
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EROFS,
-    ),
-    *(errno.ENOTCONN, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT),  # of a mount
-    *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENODEV),
-}
-"""What a file that is read cannot be at fault for. EIO or ESTALE may be one file's, or all files'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +59,7 @@ class LocalFolder:
         try:
             status = os.stat(path)
         except OSError as exc:
-            _raise_if_of_the_machine(exc)
+            raise_if_of_the_machine(exc)
             return ObjectInfo(key, local_uri(path), "", -1)
         if stat.S_ISREG(status.st_mode):
             return ObjectInfo(key, local_uri(path), etag_of(status), status.st_size)
@@ -138,6 +126,16 @@ class LocalFolder:
         with write_errors("delete", local_uri(path)), suppress(FileNotFoundError):
             os.unlink(path)
 
+    def sweep(self) -> None:
+        before_s = time.time() - _ABANDONED_AFTER_S
+        for directory, _, names in os.walk(self.root):
+            for name in names:
+                if name.startswith(TEMPORARY_PREFIX):
+                    path = os.path.join(directory, name)
+                    with suppress(OSError):  # it harms nobody where it is
+                        if os.stat(path).st_mtime < before_s:
+                            os.unlink(path)
+
     def child(self, name: str) -> LocalFolder:
         return LocalFolder(self._path(name.strip("/")))
 
@@ -180,7 +178,7 @@ def walk(root: bytes, start: bytes) -> Iterator[bytes]:
             if all(identity != other for _, _, other in open_directories):
                 open_directories.append((path, _entries(root, path, is_top=False), identity))
         except OSError as exc:
-            _raise_if_of_the_machine(exc)
+            raise_if_of_the_machine(exc)
             yield path[:-1]
 
 
@@ -255,44 +253,3 @@ def _link(temporary: str, path: str) -> bool:
             return False
         os.replace(temporary, path)
     return True
-
-
-@contextmanager
-def read_errors(operation: str, uri: str) -> Generator[None]:
-    """Turn the operating system's errors into storage errors that name the file and the operation: `ObjectError` where
-    the file may be at fault."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise NotFound(f"cannot {operation} {uri}: {exc.strerror}") from exc
-    except PermissionError as exc:
-        raise PermissionDenied(_denied(operation, uri, exc)) from exc
-    except OSError as exc:
-        error = StorageError if exc.errno in _OF_THE_MACHINE else Unreadable
-        raise error(f"cannot {operation} {uri}: {exc.strerror or exc}") from exc
-    except ValueError as exc:  # NUL, or characters that the file system cannot hold
-        raise NotFound(f"cannot {operation} {uri!r}: no file can have this name") from exc
-
-
-@contextmanager
-def write_errors(operation: str, uri: str) -> Generator[None]:
-    """The same where the file is one of ours. Never an `ObjectError`: whatever is wrong, no document is at fault."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise DestinationGone(f"cannot {operation} {uri}: {exc.strerror}") from exc
-    except PermissionError as exc:
-        raise StorageError(_denied(operation, uri, exc)) from exc
-    except OSError as exc:
-        raise StorageError(f"cannot {operation} {uri}: {exc.strerror or exc}") from exc
-    except ValueError as exc:
-        raise StorageError(f"cannot {operation} {uri!r}: no file can have this name") from exc
-
-
-def _denied(operation: str, uri: str, exc: PermissionError) -> str:
-    return f"cannot {operation} {uri}: {exc.strerror}; let the user that runs this read and write there"
-
-
-def _raise_if_of_the_machine(exc: OSError) -> None:
-    if exc.errno in _OF_THE_MACHINE:
-        raise exc

@@ -22,9 +22,9 @@ from obstore import exceptions
 from pipeline.config import StorageSettings
 from pipeline.errors import NotFound, StorageError
 from pipeline.storage.base import Downloaded, ObjectInfo
-from pipeline.storage.local import write_errors
 from pipeline.storage.s3_client import Bucket, open_bucket
 from pipeline.storage.s3_errors import CLIENT_ERRORS, BodyCutShort, BodyDamaged, explain, insist
+from pipeline.storage.system_errors import write_errors
 from pipeline.storage.uris import local_uri, storable_name
 
 T = TypeVar("T")
@@ -110,6 +110,9 @@ class S3Folder:
     def delete(self, key: str) -> None:
         name = self._writable(key)
         self._insist("delete", name, lambda bucket: bucket.store.delete(name))
+
+    def sweep(self) -> None:
+        pass
 
     def child(self, name: str) -> S3Folder:
         return S3Folder(self.bucket, f"{self.prefix}{name.strip('/')}/", self.settings)
