@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import logging
 import sys
 
 import click
 
+from jobs.ending import run_process
 from jobs.exit_codes import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
@@ -20,6 +22,15 @@ from jobs.exit_codes import (
 from jobs.printable import printable_lines
 from pipeline.errors import AccountingError, DamagedResults, QuireError, RunStopped, TooManyGone, WrongUsage
 
+_REMEDIES = {
+    errno.EMFILE: "let this process open more files (ulimit -n)",
+    errno.ENFILE: "let this machine open more files",
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room in the quota",
+    errno.ENOMEM: "give this machine more memory",
+}
+"""Of what this machine may lack anywhere."""
+_INTERRUPTED = "interrupted; what is committed stays, and running it again goes on from there"
 _COMMANDS = {
     "plan": "jobs.plan:plan_command",
     "convert": "jobs.convert:convert_command",
@@ -57,8 +68,13 @@ def quire(verbose: int) -> None:
     logging.getLogger("pipeline").setLevel(level)
 
 
+def process() -> None:
+    """Entry point: `main` as a process of its own."""
+    run_process(main, f"quire: {_INTERRUPTED}")
+
+
 def main() -> None:
-    """Entry point. Errors that a person can act on are printed without a traceback."""
+    """Run the command and exit. Errors that a person can act on are printed without a traceback."""
     encoding = sys.getfilesystemencoding()
     if encoding != "utf-8":  # a URI is made of a file's name, and would be another one elsewhere
         _fail(
@@ -81,8 +97,12 @@ def main() -> None:
         _fail(str(exc), EXIT_WRONG_USAGE)
     except QuireError as exc:
         _fail(str(exc), EXIT_ERROR)
+    except OSError as exc:
+        if exc.errno not in _REMEDIES:
+            raise
+        _fail(f"{exc}: {_REMEDIES[exc.errno]}, and run again: it goes on", EXIT_ERROR)
     except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):
-        _fail("interrupted; what is committed stays, and running it again goes on from there", EXIT_INTERRUPTED)
+        _fail(_INTERRUPTED, EXIT_INTERRUPTED)
 
 
 def _fail(message: str, exit_code: int) -> None:
@@ -91,4 +111,4 @@ def _fail(message: str, exit_code: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    process()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from jobs.ending import run
 from jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_UNFINISHED
 from pipeline.errors import MissingDependency
 
@@ -105,7 +106,7 @@ def logs_command(context: click.Context, /, address: str, job_id: str, is_follow
     """Show what a job has written, from its beginning."""
     server = open_job_server(address)
     if is_followed:
-        context.exit(asyncio.run(follow(server, job_id)))
+        context.exit(run(follow(server, job_id)))
     server.job(job_id)
     _show(server.logs(job_id))
 
@@ -116,11 +117,11 @@ def logs_command(context: click.Context, /, address: str, job_id: str, is_follow
 def stop_command(address: str, job_id: str) -> None:
     """Stop a job. What it has committed stays, and submitting it again goes on from there.
 
-    It is given a minute to finish what it is writing.
+    It ends within seconds.
     """
     server = open_job_server(address)
     server.stop(job_id)
-    job = asyncio.run(server.follow(job_id, lambda _: None, lambda words: click.echo(f"quire: {words}", err=True)))
+    job = run(server.follow(job_id, lambda _: None, lambda words: click.echo(f"quire: {words}", err=True)))
     click.echo(_describe(job))
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +12,7 @@ from typing import Any
 
 import click
 
+from jobs.ending import heed_sigterm, run
 from jobs.estimate import describe_outcome
 from jobs.exit_codes import EXIT_FAILED_PAGES
 from jobs.options import (
@@ -77,7 +76,7 @@ def convert_command(
     """
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))
-    account = asyncio.run(convert(inputs, settings, use_ray=ray is not None))
+    account = run(convert(inputs, settings, use_ray=ray is not None))
     click.echo(describe_account(account))
     if told := describe_outcome(open_folder(output, settings.storage)):
         click.echo(told)
@@ -90,7 +89,6 @@ def convert_command(
 async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
     """Plan what is new, convert what is not done, finish, and return the books. Raises `RunStopped` if a limit or the
     canary ends it before; what is open by then is committed."""
-    cancel_on_sigterm()
     require(settings)
     settings = await asyncio.to_thread(pinned, _with_latents_folder(settings, inputs.output))
     account = await _convert_once(inputs, settings, use_ray)
@@ -192,7 +190,7 @@ async def _convert_on_ray(
     except ImportError as exc:
         raise MissingDependency("--ray needs the package ray: pip install 'quire[ray]'") from exc
     ray_flow.connect(settings.ray, settings.metrics.port)
-    cancel_on_sigterm()  # joining a cluster installs a handler of Ray's own
+    heed_sigterm()  # joining a cluster installs a handler of Ray's own
     try:
         work = ray_flow.Work(settings, open_folder(inputs.output, settings.storage).uri, inputs.passwords)
         shards = await _begun(gate.shards(num_devices(settings, ray_flow.num_engines(settings))))
@@ -207,11 +205,3 @@ async def _begun(shards: Iterator[Shard]) -> Iterator[Shard] | None:
     """The same shards, or None if there are none: then no engine need be loaded, and no machine asked for."""
     first = await asyncio.to_thread(next, shards, None)
     return None if first is None else itertools.chain([first], shards)
-
-
-def cancel_on_sigterm() -> None:
-    """Let a scheduler's SIGTERM stop a run as cleanly as Ctrl-C does."""
-    task = asyncio.current_task()
-    if task is not None:
-        with contextlib.suppress(ValueError):  # not the main thread
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

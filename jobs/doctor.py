@@ -6,7 +6,6 @@ here, through the same rasterizer and engine that a run uses.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.metadata
 import io
 import os
@@ -22,6 +21,7 @@ from typing import Any
 import click
 from PIL import Image, ImageDraw, ImageFont
 
+from jobs.ending import run
 from jobs.exit_codes import EXIT_ERROR
 from jobs.options import settings_from, settings_options
 from pipeline.config import Settings
@@ -58,7 +58,7 @@ def doctor_command(context: click.Context, /, **options: Any) -> None:
     ):
         options["engine"] = "vllm"
     settings = settings_from(**options)
-    if not asyncio.run(_examine(settings)):
+    if not run(_examine(settings)):
         context.exit(EXIT_ERROR)
 
 

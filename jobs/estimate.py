@@ -46,7 +46,8 @@ async def make_estimate(
     drawn = population.draw()
     sandbox = Sandbox(settings.render, passwords)
     cache = open_cache(settings.flow, settings.storage)
-    prober = Prober(cache, sandbox, settings.plan.max_document_mb << 20, settings.plan.max_document_pages)
+    limits = settings.plan
+    prober = Prober(cache, sandbox, limits.max_document_mb << 20, limits.max_document_pages, limits.num_fetches)
     counts: Counter[str] = Counter()
     try:
         with Progress("estimating", None) as progress:
@@ -55,7 +56,7 @@ async def make_estimate(
                 counts[document.status.value] += 1
                 progress.show(counts)
 
-            rasterizer = FetchingRasterizer(cache, sandbox)
+            rasterizer = FetchingRasterizer(cache, sandbox, settings.plan.num_fetches)
             mode, at_once = ladder(settings)[0].mode, settings.plan.num_fetches
             seen = await survey(drawn, prober.probe, rasterizer, mode, at_once, observe)
     except BaseExceptionGroup as errors:

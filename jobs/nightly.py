@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from jobs.convert import convert
+from jobs.ending import run
 from jobs.exit_codes import EXIT_FAILED_PAGES
 from jobs.night_report import NightReport
 from jobs.options import (
@@ -75,7 +76,7 @@ def nightly_command(
     """
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))
-    report = asyncio.run(nightly(inputs, settings, ray is not None, allow_deletions))
+    report = run(nightly(inputs, settings, ray is not None, allow_deletions))
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.describe())
     if report.has_failures:
         context.exit(EXIT_FAILED_PAGES)

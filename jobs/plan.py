@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from jobs.ending import run
 from jobs.estimate import describe_estimate, make_estimate
 from jobs.options import cost_options, read_passwords, settings_from, settings_options, sources_and_output
 from jobs.pace import CORE_SECONDS_PER_PAGE
@@ -122,12 +123,12 @@ def plan_command(
         inputs.insist()
         check_modes([request.mode for request in ladder(settings)])
         folder = open_folder(output, settings.storage)
-        made = asyncio.run(make_estimate(folder, inputs.refs(settings), settings, inputs.passwords))
+        made = run(make_estimate(folder, inputs.refs(settings), settings, inputs.passwords))
         click.echo(to_json(made) if as_json else describe_estimate(made))
         return
     if as_json:
         raise click.UsageError("--json goes with --estimate")
-    totals = asyncio.run(make_plan(inputs, settings))
+    totals = run(make_plan(inputs, settings))
     click.echo(describe(totals, settings))
     click.echo(f"The plan is in {output}/plan. Next: quire convert with the same arguments.")
 
@@ -145,7 +146,8 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
     folder = open_folder(inputs.output, settings.storage)
     await asyncio.to_thread(refuse_other_settings, folder, settings)
     cache = open_cache(settings.flow, settings.storage)
-    prober = Prober(cache, sandbox, settings.plan.max_document_mb << 20, settings.plan.max_document_pages)
+    limits = settings.plan
+    prober = Prober(cache, sandbox, limits.max_document_mb << 20, limits.max_document_pages, limits.num_fetches)
     counts: Counter[str] = Counter()
     with Progress("planning", None) as progress:
 

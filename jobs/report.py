@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.ending import run
 from jobs.options import read_passwords, settings_from, storage_options
 from jobs.status import describe_account
 from pipeline.config import Settings
@@ -90,6 +90,6 @@ def _thumbnails(
     from pipeline.report.thumbnails import render_thumbnails
 
     with Progress("thumbnails", len({page.key for page in pages})) as progress:
-        return asyncio.run(
+        return run(
             render_thumbnails(pages, settings, passwords, lambda num_done: progress.show({"rendered": num_done}))
         )

@@ -6,7 +6,6 @@ goes along in `packing.py`; it knows Ray only through `pipeline/ray_jobs.py`.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 import shlex
@@ -18,6 +17,7 @@ import click
 
 from jobs.cluster_jobs import address_option, follow, open_job_server
 from jobs.convert import convert_command
+from jobs.ending import run
 from jobs.nightly import nightly_command
 from jobs.packing import CREDENTIALS_FILE, command_line, pack_code, pack_credentials, pack_files
 from jobs.plan import plan_command
@@ -102,7 +102,7 @@ def submit_command(
             raise _taken(job_id)
     click.echo(f"submitted as {job_id}", err=True)
     if is_followed:
-        context.exit(asyncio.run(follow(server, job_id)))
+        context.exit(run(follow(server, job_id)))
     click.echo(f"Watch it: quire jobs logs --follow {job_id}   Stop it: quire jobs stop {job_id}", err=True)
 
 

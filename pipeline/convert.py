@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Generic
 
@@ -47,6 +48,7 @@ class Converter(Generic[ImageT]):
     admission: Admission
     write: Writer
     observe: PageObserver
+    commits: Executor | None = None  # where `write` waits for the store; None: where asyncio has all that waits
     max_chunk_pages: int = 16
     keep_headers_and_footers: bool = True
     parser: Parser = "grounding"
@@ -74,10 +76,11 @@ async def convert_shard(
         raise first_cause(group) from group
     order = {source.doc_id: position for position, source in enumerate(shard.ranges)}
     pages.sort(key=lambda page: (order[page[0].doc_id], page[0].page_index))
-    check_complete(shard, [result for result, _ in pages])
+    results = [result for result, _ in pages]
+    check_complete(shard, results)
     host = socket.gethostname()
     timings = [replace(timing, host=host) for _, timing in pages]
-    await asyncio.to_thread(converter.write, shard, [result for result, _ in pages], timings)
+    await asyncio.get_running_loop().run_in_executor(converter.commits, converter.write, shard, results, timings)
 
 
 class ShardQueue:

@@ -4,9 +4,15 @@
     ├── ConfigError             a setting is unknown, of the wrong type, or contradicts another
     │   └── WrongUsage          the command line makes no sense, whatever is there
     ├── SettingsChanged         the output folder belongs to a run with other settings
-    ├── StorageError            the object store said no
-    │   ├── NotFound
-    │   └── PermissionDenied
+    ├── StorageError            the object store, or this machine, said no
+    │   ├── CredentialsRefused  the store does not take whoever asks: it would not give anything
+    │   ├── DestinationGone     the folder of a file that is being written is gone
+    │   └── ObjectError         one object is at fault; others may be as they should
+    │       ├── NotFound
+    │       │   └── FolderNotFound  nor is its bucket, or the local folder that it should be in
+    │       ├── PermissionDenied
+    │       ├── Unreadable      it is there, and cannot be read
+    │       └── SourceChanged   it does not hold the bytes that were listed or planned
     ├── MissingDependency       an optional package or program is not installed
     ├── GuardNotApplied         the installed vLLM does not apply the repetition guard
     ├── EngineFailure           the engines cannot go on (they die faster than they may be restarted)
@@ -45,11 +51,36 @@ class StorageError(QuireError):
     """The message names the URI and the operation."""
 
 
-class NotFound(StorageError):
+class CredentialsRefused(StorageError):
     pass
 
 
-class PermissionDenied(StorageError):
+class DestinationGone(StorageError):
+    pass
+
+
+class ObjectError(StorageError):
+    """May be written down as the object's own fault. Any other `StorageError` is the store's, the network's or this
+    machine's, and must not be."""
+
+
+class NotFound(ObjectError):
+    pass
+
+
+class FolderNotFound(NotFound):
+    pass
+
+
+class PermissionDenied(ObjectError):
+    pass
+
+
+class Unreadable(ObjectError):
+    pass
+
+
+class SourceChanged(ObjectError):
     pass
 
 

@@ -2,11 +2,11 @@
 
 A `SourceCache` is a directory of files named by the sha256 of what they hold. Several processes and threads
 may use one at the same time; a document is downloaded once. Local documents are used where they are. Knows
-nothing of what the documents are.
+nothing of what the documents are, nor of event loops (`fetcher.py`).
 
     <directory>/<sha256>              a document
     <directory>/locks/<3 hex digits>  taken while a document whose id begins so is downloaded
-    <directory>/.quire-tmp-…          a download under way, or one that a kill cut short
+    <directory>/.quire-tmp-…          a download under way, locked; or one that a kill cut short
 """
 
 from __future__ import annotations
@@ -14,31 +14,69 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
 import secrets
 import threading
-import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.config import StorageSettings
-from pipeline.errors import ConfigError, NotFound, StorageError
+from pipeline.errors import (
+    ConfigError,
+    DestinationGone,
+    FolderNotFound,
+    NotFound,
+    ObjectError,
+    SourceChanged,
+    StorageError,
+    Unreadable,
+)
+from pipeline.eviction import evict
 from pipeline.records import DocumentRef
 from pipeline.storage import open_object
-from pipeline.storage.local import TEMPORARY_PREFIX, etag_of, mapped_errors, regular_file
-from pipeline.storage.uris import is_s3_uri, local_path
+from pipeline.storage.local import TEMPORARY_PREFIX, etag_of, regular_file
+from pipeline.storage.system_errors import read_errors, write_errors
+from pipeline.storage.uris import is_s3_uri, local_path, split_uri
 
-_CACHED_NAME = re.compile(r"[0-9a-f]{64}")
-_ABANDONED_AFTER_S = 24 * 3600.0
+T = TypeVar("T")
+
 _MAX_REMEMBERED = 10_000
 _COUNT_AFTER_SHARE = 0.01  # of the cache's size: each process looks again after so many bytes of its own
 _EVICT_TO_SHARE = 0.95
+_NUM_NEIGHBOURS = 5
 
 
-class SourceChanged(StorageError):
-    """The bytes at a URI are no longer those that were planned."""
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A document's bytes as a file here, and the state that the file was in when they were hashed (`doc_id`).
+
+    A file of the cache may go at any time, and another one with the same bytes take its place; a local document may be
+    rewritten.
+    """
+
+    path: Path
+    doc_id: str
+    size_bytes: int
+    state: str
+    is_cached: bool
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Within the block `is_unchanged` cannot be deceived: an open file keeps its inode's number from others."""
+        with ExitStack() as stack:
+            with suppress(ObjectError), read_errors("open", str(self.path)):
+                stack.enter_context(open(self.path, "rb"))
+            yield
+
+    def is_unchanged(self) -> bool:
+        """Whether the path still leads to the same file, in the same state. Ask after it was read by its path."""
+        try:
+            return _state(regular_file(self.path), self.is_cached) == self.state
+        except OSError:
+            return False
 
 
 @dataclass(slots=True)
@@ -46,8 +84,8 @@ class SourceCache:
     """Files, and what this process has verified of them.
 
     The directory stays under `max_bytes` give or take one percent for each process, unless a single document
-    is larger. Files that were used longest ago go first, also while somebody reads them: `FetchingRasterizer` and
-    `Prober` fetch again when a path is gone.
+    is larger. Files that were used longest ago go first, also while somebody reads them: whoever reads one holds it
+    (`SourceFile`), and fetches again when it is gone.
     """
 
     directory: Path
@@ -55,99 +93,146 @@ class SourceCache:
     settings: StorageSettings
     _verified: dict[tuple[str, str], str] = field(default_factory=dict)
     _bytes_since_count: int | None = None  # None: never counted
+    _given: dict[str, str] = field(
+        default_factory=dict
+    )  # the last object that a bucket gave, by the bucket's name
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def fetch(self, uri: str, doc_id: str, size_bytes: int) -> Path:
+    def fetch(self, uri: str, doc_id: str, size_bytes: int) -> SourceFile:
         """A local file with the bytes whose sha256 is `doc_id`.
 
-        Raises SourceChanged if the source holds other bytes, NotFound if it is gone, or as the store does.
+        Raises `ObjectError` where the document is at fault: `SourceChanged` if the source holds other bytes, `NotFound`
+        if it is gone. A store or a folder that gives nothing else either is another matter, and a `StorageError`.
         """
+        try:
+            return _twice(lambda: self._fetch(uri, doc_id, size_bytes))
+        except FolderNotFound as exc:
+            raise StorageError(str(exc)) from exc
+        except (NotFound, SourceChanged):
+            raise
+        except ObjectError as exc:
+            if self._gives_others(uri):
+                raise
+            raise StorageError(f"{exc} (nor can anything else be read there)") from exc
+
+    def fetch_new(self, ref: DocumentRef) -> SourceFile:
+        """A local file with the document's bytes.
+
+        Raises `ObjectError` where the document is at fault: `SourceChanged` if the object is no longer the one that was
+        listed, as a plan must not say of an etag that it stands for other bytes.
+        """
+        try:
+            return _twice(lambda: self._fetch_new(ref))
+        except ConfigError as exc:  # a manifest's line that is of no kind read here
+            raise NotFound(str(exc)) from exc
+
+    def _fetch(self, uri: str, doc_id: str, size_bytes: int) -> SourceFile:
         if not is_s3_uri(uri):
-            path = Path(local_path(uri))
-            if not path.parent.is_dir():  # not mounted, or another machine: nothing to do with the document
-                raise StorageError(
+            path = local_path(uri)
+            if not os.path.isdir(os.path.dirname(path)):  # not mounted, or another machine
+                raise FolderNotFound(
                     f"cannot read {uri}: its folder is not here. Mount it; or, if it was deleted for good, make an "
                     "empty folder in its place, so that its pages are recorded as missing"
                 )
-            if self._sha256(path, uri) != doc_id:
+            found = self._hashed(Path(path), uri)
+            if found.doc_id != doc_id:
                 raise SourceChanged(f"{uri} has changed since it was planned; plan again")
-            return path
-        target = self.directory / doc_id
+            return found
         with self._locked(doc_id):
+            target = self.directory / doc_id
             if not self._is_cached(target, doc_id, size_bytes):
                 self._download(uri, doc_id, size_bytes)
-            return target
+            return self._hashed(target, str(target))
 
-    def fetch_new(self, ref: DocumentRef) -> tuple[Path, str, int]:
-        """A local file with the document's bytes, their sha256 in hex, and their size in bytes.
+    def _fetch_new(self, ref: DocumentRef) -> SourceFile:
+        if is_s3_uri(ref.uri):
+            found, etag = self._download(ref.uri, "", max(0, ref.size_bytes))
+        else:
+            found = self._hashed(Path(local_path(ref.uri)), ref.uri)
+            etag = found.state
+        if ref.etag and etag != ref.etag:
+            raise SourceChanged(f"{ref.uri} has changed since it was listed; run again")
+        if ref.etag and found.size_bytes != ref.size_bytes:
+            raise Unreadable(
+                f"{ref.uri} is listed with {ref.size_bytes} bytes and read with {found.size_bytes}; write it anew"
+            )
+        return found
 
-        Raises SourceChanged if the object is no longer the one that was listed: a plan must not say of an etag that it
-        stands for other bytes.
-        """
-        try:
-            if is_s3_uri(ref.uri):
-                found = self._download(ref.uri, "", max(0, ref.size_bytes))
-                folder, key = open_object(ref.uri, self.settings)
-                if ref.etag and folder.info(key).etag != ref.etag:
-                    raise SourceChanged(f"{ref.uri} has changed since it was listed; run again")
-                return found
-            path = Path(local_path(ref.uri))
-        except ConfigError as exc:  # a manifest's line that is of no kind read here
-            raise NotFound(str(exc)) from exc
-        doc_id = self._sha256(path, ref.uri)
-        with mapped_errors("read", ref.uri):
-            return path, doc_id, path.stat().st_size
+    def _gives_others(self, uri: str) -> bool:
+        """Whether another object can be read where one cannot: the last one that was, or one of those beside it."""
+        folder, key = open_object(uri, self.settings)
+        others = [given] if (given := self._given.get(_store_of(uri), "")) not in ("", key) else []
+        with suppress(ObjectError):  # who may not list may still have read
+            beside = folder.list(key[: key.rfind("/") + 1])
+            others += islice(
+                (info.key for info in beside if info.key != key and info.size_bytes > 0), _NUM_NEIGHBOURS
+            )
+        for other in others:
+            with suppress(ObjectError):
+                folder.get_range(other, 0, 1)
+                return True
+        return False
 
     def _is_cached(self, target: Path, doc_id: str, size_bytes: int) -> bool:
         """Whether the file is there and holds what its name says; marks it as used. A power cut may have left
         a file of zeros, so each process reads a file once before it trusts it."""
         try:
-            is_whole = target.stat().st_size == size_bytes and self._sha256(target, str(target)) == doc_id
+            is_whole = target.stat().st_size == size_bytes and self._hashed(target, str(target)).doc_id == doc_id
             if is_whole:
                 os.utime(target)
-        except (FileNotFoundError, NotFound):
+        except (OSError, StorageError):  # gone, or on a bad spot of the disk: there is the store
             return False
         return is_whole
 
-    def _download(self, uri: str, doc_id: str, size_bytes: int) -> tuple[Path, str, int]:
-        """Fetch into a file named by its content, which must be `doc_id` unless that is empty."""
+    def _download(self, uri: str, doc_id: str, size_bytes: int) -> tuple[SourceFile, str]:
+        """Fetch into a file named by its content, which must be `doc_id` if that is given; and the store's etag."""
         self._make_room(size_bytes)
         folder, key = open_object(uri, self.settings)
-        with mapped_errors("write", str(self.directory)):
-            self.directory.mkdir(parents=True, exist_ok=True)
-        temporary = self.directory / (TEMPORARY_PREFIX + secrets.token_hex(8))
-        try:
-            sha256, size_bytes = folder.download(key, temporary)
-            if doc_id and sha256 != doc_id:
+        with self._temporary_file() as temporary:
+            got = folder.download(key, temporary)
+            if doc_id and got.sha256 != doc_id:
                 raise SourceChanged(f"{uri} has changed since it was planned; plan again")
-            target = self.directory / sha256
-            with mapped_errors("write", str(target)):
+            target = self.directory / got.sha256
+            with write_errors("write", str(target)):
                 state = self._state_of(temporary)  # the same after the renaming, if it is still there then
                 os.replace(temporary, target)
-            self._remember(target, state, sha256)
-        finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
-        return target, sha256, size_bytes
+        self._remember(target, state, got.sha256)
+        self._given[_store_of(uri)] = key
+        return SourceFile(target, got.sha256, got.size_bytes, state, is_cached=True), got.etag
 
-    def _sha256(self, path: Path, uri: str) -> str:
-        """Of a local file; read once per process as long as it does not change."""
-        with mapped_errors("read", uri):
-            state = self._state_of(path)
-            known = self._verified.get((str(path), state))
-            if known is not None:
-                return known
-            with open(path, "rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            if self._state_of(path) != state:
-                raise SourceChanged(f"{uri} changed while it was being read; try again")
-        self._remember(path, state, sha256)
-        return sha256
+    @contextmanager
+    def _temporary_file(self) -> Generator[Path]:
+        """An empty file in the directory, locked so that nobody takes it for abandoned."""
+        with write_errors("write", str(self.directory)):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            temporary = self.directory / (TEMPORARY_PREFIX + secrets.token_hex(8))
+            file = open(temporary, "xb")  # noqa: SIM115 (closed below, under no error's name)
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield temporary
+            finally:
+                with suppress(FileNotFoundError):
+                    temporary.unlink()
+
+    def _hashed(self, path: Path, uri: str) -> SourceFile:
+        """A local file with its sha256; read once per process as long as it does not change."""
+        is_cached = path.parent == self.directory
+        with (write_errors if is_cached else read_errors)("read", uri):
+            status = regular_file(path)
+            state = _state(status, is_cached)
+            sha256 = self._verified.get((str(path), state))
+            if sha256 is None:
+                with open(path, "rb") as file:
+                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                if self._state_of(path) != state:
+                    error = DestinationGone if is_cached else SourceChanged
+                    raise error(f"{uri} changed while it was being read; try again")
+                self._remember(path, state, sha256)
+        return SourceFile(path, sha256, status.st_size, state, is_cached)
 
     def _state_of(self, path: Path) -> str:
-        """For a file of the cache only which file it is: its time is when it was last used."""
-        status = regular_file(path)
-        return f"{status.st_ino}-{status.st_size}" if path.parent == self.directory else etag_of(status)
+        return _state(regular_file(path), is_cached=path.parent == self.directory)
 
     def _remember(self, path: Path, state: str, sha256: str) -> None:
         with self._guard:
@@ -159,7 +244,7 @@ class SourceCache:
     def _locked(self, doc_id: str) -> Generator[None]:
         """Holds for threads and processes alike; the system lets go of it when a process dies."""
         lock = self.directory / "locks" / doc_id[:3]
-        with mapped_errors("lock", str(lock)):
+        with write_errors("lock", str(lock)):
             lock.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -176,28 +261,23 @@ class SourceCache:
                 if self._bytes_since_count < self.max_bytes * _COUNT_AFTER_SHARE:
                     return
             self._bytes_since_count = size_bytes
-            evict(self.directory, int(self.max_bytes * _EVICT_TO_SHARE) - size_bytes)
+            with write_errors("make room in", str(self.directory)):
+                evict(self.directory, int(self.max_bytes * _EVICT_TO_SHARE) - size_bytes)
 
 
-def evict(directory: Path, max_bytes: int) -> None:
-    """Delete the files used longest ago until the rest is within `max_bytes`. Downloads under way stay."""
-    files = []
-    with suppress(FileNotFoundError), os.scandir(directory) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):  # another process evicted it
-                status = entry.stat()
-                if not entry.is_file():
-                    continue
-                if _CACHED_NAME.fullmatch(entry.name):
-                    files.append((status.st_mtime_ns, status.st_size, entry.path))
-                elif not entry.name.startswith(TEMPORARY_PREFIX):
-                    continue  # not ours: somebody chose a folder of their own for the cache
-                elif time.time() - status.st_mtime > _ABANDONED_AFTER_S:
-                    os.unlink(entry.path)
-    total_bytes = sum(size_bytes for _, size_bytes, _ in files)
-    for _, size_bytes, path in sorted(files):
-        if total_bytes <= max_bytes:
-            return
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-        total_bytes -= size_bytes
+def _twice(call: Callable[[], T]) -> T:
+    """What is said of an object is believed when it is said a second time. And somebody may have taken the cache's
+    folder, or a file in it, meanwhile: a cleaner of temporary files, another process that made room."""
+    try:
+        return call()
+    except (ObjectError, DestinationGone):
+        return call()
+
+
+def _state(status: os.stat_result, is_cached: bool) -> str:
+    """For a file of the cache only which file it is: its time is when it was last used."""
+    return f"{status.st_ino}-{status.st_size}" if is_cached else etag_of(status)
+
+
+def _store_of(uri: str) -> str:
+    return split_uri(uri)[0] if is_s3_uri(uri) else ""

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from pipeline.rasterize.base import Rasterizer
 from pipeline.rasterize.fetching import FetchingRasterizer
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import ImageT, PageImage, PageResult, Shard
+
+_NUM_COMMITS = 8  # at a time; each waits for the store some tenths of a second
 
 
 async def convert_locally(
@@ -51,7 +54,8 @@ async def convert_with(
 ) -> Verdict | None:
     """`convert_locally` with processes that are there already."""
     counts: Tally = Counter()
-    rasterizer = FetchingRasterizer(open_cache(settings.flow, settings.storage), sandbox)
+    cache = open_cache(settings.flow, settings.storage)
+    rasterizer = FetchingRasterizer(cache, sandbox, settings.plan.num_fetches)
     async with _engines(settings) as engine:
         meter = FlowMeter(rasterizer, engine, report)
         num_renderers = settings.render.num_workers or num_cores()
@@ -104,6 +108,7 @@ def make_converter(
         admission=admission,
         write=write,
         observe=observe,
+        commits=ThreadPoolExecutor(_NUM_COMMITS, thread_name_prefix="commit"),
         max_chunk_pages=settings.flow.pages_per_chunk,
         keep_headers_and_footers=settings.text.keep_headers_and_footers,
         parser=settings.engine.parser,

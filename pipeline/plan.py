@@ -50,6 +50,7 @@ class PlanIndex:
         self.next_part = 0
         self.retry = frozenset(retry)
         self.lost = frozenset(lost)
+        self.has_read = False  # whether any document's bytes were ever seen
         self._shard_ids: set[str] = set()
         self._objects: set[bytes] = set()
         self._to_retry: dict[bytes, DocumentStatus] = {}
@@ -111,6 +112,7 @@ class PlanIndex:
     def _add(self, document: Document) -> None:
         key = _digest(document.uri, document.etag)
         self._objects.add(key)
+        self.has_read |= _was_read(document)
         if document.status in self.retry:
             self._to_retry[key] = document.status
         else:
@@ -149,7 +151,7 @@ async def plan(
     `probe` turns a reference into a document whose `output_name` is not settled yet. `retry`, `lost`: see
     `PlanIndex`. `claim` is called before a part is committed, to make sure that the folder is this run's.
     Memory is bounded by a part and the index. Raises `DamagedResults` if parts of the plan are gone: what they held
-    would be converted twice.
+    would be converted twice; and `StorageError` where of several documents none can be read, and none ever could.
     """
     done = await asyncio.to_thread(
         committed_shards, folder
@@ -244,6 +246,7 @@ def _commit(
 ) -> tuple[PlanIndex, list[Planned]]:
     """Write the next part; returns the index that includes it. If another planner took the part's name, read
     the whole log again and plan what that left over."""
+    _insist_on_some(index, pending)
     while True:
         number = index.next_part
         news = [index.place(document) for document in pending if index.is_news(document)]
@@ -259,6 +262,17 @@ def _commit(
         index = load_index(folder, index.retry, index.lost)
         if index.next_part <= number:
             raise StorageError(f"{folder.uri}/plan: part {number} exists and is not listed; try again")
+
+
+def _was_read(document: Document) -> bool:
+    return bool(document.doc_id) and document.size_bytes > 0
+
+
+def _insist_on_some(index: PlanIndex, documents: Sequence[Document]) -> None:
+    """Where nothing at all can be read, the store or the folder is at fault, and no document may be blamed for it."""
+    refused = [document for document in documents if document.status is DocumentStatus.UNREADABLE]
+    if len(refused) > 1 and not index.has_read and not any(map(_was_read, documents)):
+        raise StorageError(f"none of {len(refused)} documents can be read. The first one: {refused[0].detail}")
 
 
 def _shard_id(ranges: Sequence[tuple[Document, int, int]], fingerprint: str) -> str:

@@ -5,48 +5,50 @@ Whatever is wrong with the object becomes the document's status and detail; only
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from pipeline.errors import NotFound, PermissionDenied, StorageError
-from pipeline.fetch import SourceCache, SourceChanged
+from pipeline.errors import ObjectError
+from pipeline.fetch import SourceCache, SourceFile
+from pipeline.fetcher import MOST_FETCHES, Fetcher, changed_too_often
 from pipeline.rasterize.sandbox import Probe, Sandbox
 from pipeline.records import Document, DocumentRef, DocumentStatus
+from pipeline.storage.system_errors import read_errors, write_errors
 
-_MAX_EVICTIONS = 5
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
 class Prober:
-    """What planning calls for each new object."""
+    """What planning calls for each new object. `num_fetches` are under way at a time."""
 
-    cache: SourceCache
-    sandbox: Sandbox
-    max_document_bytes: int
-    max_pages: int
+    def __init__(
+        self, cache: SourceCache, sandbox: Sandbox, max_document_bytes: int, max_pages: int, num_fetches: int = 8
+    ) -> None:
+        self._fetcher = Fetcher(cache, num_fetches)
+        self._sandbox = sandbox
+        self._max_document_bytes = max_document_bytes
+        self._max_pages = max_pages
 
     async def probe(self, ref: DocumentRef) -> Document:
         if ref.size_bytes == 0:
             return _document(ref, DocumentStatus.EMPTY, "the object has no bytes", _EMPTY_SHA256)
-        if ref.size_bytes > self.max_document_bytes:
-            limit_mb = self.max_document_bytes >> 20
+        if ref.size_bytes > self._max_document_bytes:
+            limit_mb = self._max_document_bytes >> 20
             return _document(
                 ref, DocumentStatus.TOO_LARGE, f"larger than {limit_mb} MB (setting plan.max_document_mb)"
             )
         try:
-            probe, doc_id, size_bytes = await self._fetch_and_probe(ref)
-        except (NotFound, PermissionDenied, SourceChanged) as exc:
+            probe, file = await self._fetch_and_probe(ref)
+        except ObjectError as exc:
             return _document(ref, DocumentStatus.UNREADABLE, str(exc))
-        if probe.num_pages > self.max_pages:
-            detail = f"{probe.num_pages} pages; the limit is {self.max_pages} (setting plan.max_document_pages)"
+        if probe.num_pages > self._max_pages:
+            detail = f"{probe.num_pages} pages; the limit is {self._max_pages} (setting plan.max_document_pages)"
             probe = replace(probe, status=DocumentStatus.TOO_LARGE, num_pages=0, detail=detail)
         return Document(
             uri=ref.uri,
             etag=ref.etag,
-            size_bytes=size_bytes,
-            doc_id=doc_id,
+            size_bytes=file.size_bytes,
+            doc_id=file.doc_id,
             media_type=probe.media_type,
             num_pages=probe.num_pages,
             status=probe.status,
@@ -54,19 +56,22 @@ class Prober:
             metadata=probe.metadata,
         )
 
-    async def _fetch_and_probe(self, ref: DocumentRef) -> tuple[Probe, str, int]:
-        """What the document is, its sha256 and its size. Fetches again if the cache lost it before it was read."""
-        for _ in range(_MAX_EVICTIONS):
-            path, doc_id, size_bytes = await asyncio.to_thread(self.cache.fetch_new, ref)
-            try:
-                probe = await self.sandbox.probe(path)
-            except OSError as exc:
-                if path.exists():
-                    raise NotFound(f"cannot read {ref.uri}: {exc.strerror}") from exc
-                continue
-            if path.exists():
-                return probe, doc_id, size_bytes
-        raise StorageError(f"{ref.uri} vanished from the cache {_MAX_EVICTIONS} times: raise flow.cache_mb")
+    async def _fetch_and_probe(self, ref: DocumentRef) -> tuple[Probe, SourceFile]:
+        """What the document is, and the file that was looked at. Fetches again if that changed before it was read, or
+        left the cache."""
+        for _ in range(MOST_FETCHES):
+            file = await self._fetcher.fetch_new(ref)
+            with file.held():
+                try:
+                    probe = await self._sandbox.probe(file.path)
+                except OSError:
+                    if file.is_unchanged():
+                        with (write_errors if file.is_cached else read_errors)("read", ref.uri):
+                            raise
+                    continue
+                if file.is_unchanged():
+                    return probe, file
+        raise changed_too_often(ref.uri)
 
 
 def _document(ref: DocumentRef, status: DocumentStatus, detail: str, doc_id: str = "") -> Document:

@@ -41,7 +41,7 @@ _PACKAGES = (
 
 
 def claim(folder: Folder, settings: Settings) -> None:
-    """Make the folder this run's, or join the run it belongs to. Raises `SettingsChanged`."""
+    """Make the folder this run's, or join the run it belongs to, and sweep what that left. Raises `SettingsChanged`."""
     mine = {
         "quire_version": version(),
         "fingerprint": fingerprint(settings),
@@ -54,6 +54,7 @@ def claim(folder: Folder, settings: Settings) -> None:
     theirs = read(folder)
     if theirs["fingerprint"] != mine["fingerprint"]:
         raise SettingsChanged(_explain(folder, theirs["settings"], result_settings(settings)))
+    folder.sweep()
 
 
 def refuse_other_settings(folder: Folder, settings: Settings) -> None:

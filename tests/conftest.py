@@ -111,12 +111,12 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def moto_bucket(moto_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> TestBucket:
-    return _new_bucket(moto_endpoint, monkeypatch)
+    return new_bucket(moto_endpoint, monkeypatch)
 
 
 @pytest.fixture
 def rados_bucket(shared_gateway: RadosGateway, monkeypatch: pytest.MonkeyPatch) -> TestBucket:
-    return _new_bucket(shared_gateway.endpoint, monkeypatch)
+    return new_bucket(shared_gateway.endpoint, monkeypatch)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     return bucket.folder("a/folder")
 
 
-def _new_bucket(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> TestBucket:
+def new_bucket(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> TestBucket:
     """The name is new, and so are the clients: they are kept by bucket and settings."""
     for variable in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(variable)

@@ -16,7 +16,7 @@ from pipeline.config import StorageSettings
 from pipeline.discover import discover, read_manifest, refuse_own_output
 from pipeline.discover.leftovers import is_leftover
 from pipeline.discover.patterns import compile_pattern, is_match
-from pipeline.errors import ConfigError, NotFound, PermissionDenied, StorageError, WrongUsage
+from pipeline.errors import ConfigError, CredentialsRefused, NotFound, StorageError, WrongUsage
 from pipeline.storage import Folder, open_object
 from tests.conftest import TestBucket
 
@@ -399,7 +399,7 @@ def test_a_pattern_for_the_bucket_is_refused() -> None:
 def test_missing_credentials_are_reported(moto_bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(PermissionDenied, match="no AWS credentials found"):
+    with pytest.raises(CredentialsRefused, match="no AWS credentials found"):
         names(f"{moto_bucket.uri}/in", moto_bucket.settings)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -9,18 +11,23 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import StorageSettings
 from pipeline.discover import discover, read_manifest
-from pipeline.errors import NotFound, StorageError
-from pipeline.fetch import SourceCache, SourceChanged, evict
-from pipeline.records import DocumentRef
+from pipeline.errors import NotFound, SourceChanged, StorageError
+from pipeline.eviction import evict
+from pipeline.fetch import SourceCache, SourceFile
+from pipeline.fetcher import Fetcher
+from pipeline.records import DocumentRef, PageRange
 from pipeline.storage.local import TEMPORARY_PREFIX
 from tests.conftest import TestBucket
 from tests.rigs.fault_proxy import FaultRates, fault_proxy
+from tests.rigs.holding_proxy import Hold, holding_proxy
+from tests.waiting import wait_in_loop
 
 SETTINGS = StorageSettings()
 
@@ -39,7 +46,7 @@ def cached_names(directory: Path) -> set[str]:
 def test_local_documents_are_used_in_place(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"one")
     cache = SourceCache(tmp_path / "cache", 10**6, SETTINGS)
-    assert cache.fetch(str(tmp_path / "a.pdf"), sha256_of(b"one"), 3) == tmp_path / "a.pdf"
+    assert cache.fetch(str(tmp_path / "a.pdf"), sha256_of(b"one"), 3).path == tmp_path / "a.pdf"
     assert not (tmp_path / "cache").exists()
 
 
@@ -79,9 +86,9 @@ def test_local_documents_with_names_of_any_bytes(tmp_path: Path) -> None:
         file.write(b"one")
     (ref,) = discover([str(tmp_path)], SETTINGS)
     cache = SourceCache(tmp_path / "cache", 10**6, SETTINGS)
-    path, doc_id, size_bytes = cache.fetch_new(ref)
-    assert (path.read_bytes(), doc_id, size_bytes) == (b"one", sha256_of(b"one"), 3)
-    assert cache.fetch(ref.uri, doc_id, size_bytes) == path
+    found = cache.fetch_new(ref)
+    assert (found.path.read_bytes(), found.doc_id, found.size_bytes) == (b"one", sha256_of(b"one"), 3)
+    assert cache.fetch(ref.uri, found.doc_id, 3) == found
 
 
 # Remote sources
@@ -91,11 +98,11 @@ def test_local_documents_with_names_of_any_bytes(tmp_path: Path) -> None:
 def test_remote_documents_are_downloaded_once(s3: TestBucket, tmp_path: Path, key: str) -> None:
     s3.put(key, b"one")
     cache = SourceCache(tmp_path / "cache", 10**6, s3.settings)
-    path = cache.fetch(f"{s3.uri}/{key}", sha256_of(b"one"), 3)
+    path = cache.fetch(f"{s3.uri}/{key}", sha256_of(b"one"), 3).path
     assert path.read_bytes() == b"one"
     s3.client.delete_object(Bucket=s3.name, Key="in/a.pdf")
     for again in (cache, SourceCache(tmp_path / "cache", 10**6, s3.settings)):
-        assert again.fetch(f"{s3.uri}/{key}", sha256_of(b"one"), 3) == path
+        assert again.fetch(f"{s3.uri}/{key}", sha256_of(b"one"), 3).path == path
     assert cached_names(tmp_path / "cache") == {sha256_of(b"one")}
 
 
@@ -113,10 +120,11 @@ def test_a_new_document_is_fetched_and_named(moto_bucket: TestBucket, tmp_path: 
     moto_bucket.put("a.pdf", b"one")
     (ref,) = discover([f"{moto_bucket.uri}/a.pdf"], moto_bucket.settings)
     cache = SourceCache(tmp_path / "cache", 10**6, moto_bucket.settings)
-    path, doc_id, size_bytes = cache.fetch_new(ref)
-    assert (path.read_bytes(), path.name, doc_id, size_bytes) == (b"one", doc_id, sha256_of(b"one"), 3)
+    found = cache.fetch_new(ref)
+    assert found.path.read_bytes() == b"one"
+    assert (found.path.name, found.doc_id, found.size_bytes) == (found.doc_id, sha256_of(b"one"), 3)
     moto_bucket.client.delete_object(Bucket=moto_bucket.name, Key="a.pdf")
-    assert cache.fetch(ref.uri, doc_id, size_bytes) == path
+    assert cache.fetch(ref.uri, found.doc_id, 3) == found
 
 
 def test_an_object_that_is_not_the_one_that_was_listed(moto_bucket: TestBucket, tmp_path: Path) -> None:
@@ -151,7 +159,7 @@ def test_faults_change_nothing(moto_bucket: TestBucket, tmp_path: Path) -> None:
     with fault_proxy(moto_bucket.endpoint.port, FaultRates(reset=0.2, cut_body=0.3), seed=3) as proxy:
         cache = SourceCache(tmp_path / "cache", 10**9, moto_bucket.through(proxy.url))
         for index, body in enumerate(bodies):
-            path = cache.fetch(f"{moto_bucket.uri}/{index}.pdf", sha256_of(body), len(body))
+            path = cache.fetch(f"{moto_bucket.uri}/{index}.pdf", sha256_of(body), len(body)).path
             assert path.read_bytes() == body
         assert proxy.counts["cut_body"] > 2
 
@@ -159,11 +167,11 @@ def test_faults_change_nothing(moto_bucket: TestBucket, tmp_path: Path) -> None:
 def test_a_spoiled_file_is_fetched_again(moto_bucket: TestBucket, tmp_path: Path) -> None:
     moto_bucket.put("a.pdf", b"one")
     uri, doc_id = f"{moto_bucket.uri}/a.pdf", sha256_of(b"one")
-    path = SourceCache(tmp_path / "cache", 10**6, moto_bucket.settings).fetch(uri, doc_id, 3)
+    path = SourceCache(tmp_path / "cache", 10**6, moto_bucket.settings).fetch(uri, doc_id, 3).path
     for spoiled in (b"\0\0\0", b"on"):  # as a power cut may leave it
         path.write_bytes(spoiled)
         again = SourceCache(tmp_path / "cache", 10**6, moto_bucket.settings).fetch(uri, doc_id, 3)
-        assert again.read_bytes() == b"one"
+        assert again.path.read_bytes() == b"one"
 
 
 # At the same time
@@ -178,12 +186,39 @@ def test_concurrent_requests_make_one_download(moto_bucket: TestBucket, tmp_path
 
         def fetch(_: int) -> Path:
             start.wait(timeout=60)
-            return cache.fetch(f"{moto_bucket.uri}/a.pdf", sha256_of(body), len(body))
+            return cache.fetch(f"{moto_bucket.uri}/a.pdf", sha256_of(body), len(body)).path
 
         with ThreadPoolExecutor(12) as pool:
             paths = set(pool.map(fetch, range(12)))
         assert proxy.counts["passed"] == 1
     assert paths == {tmp_path / "cache" / sha256_of(body)}
+
+
+async def test_a_document_that_hangs_keeps_nobody_else_waiting(moto_bucket: TestBucket, tmp_path: Path) -> None:
+    """All chunks of one document come at once; one thread waits for it, and the other one has the rest."""
+    bodies = {name: name.encode() * 1000 for name in ("slow.pdf", "a.pdf", "b.pdf")}
+    for name, body in bodies.items():
+        moto_bucket.put(name, body)
+    with holding_proxy(moto_bucket.endpoint.port, Hold(r"slow\.pdf")) as proxy:
+        settings = replace(moto_bucket.through(proxy.url), max_retries=1, retry_timeout_s=1)
+        fetcher = Fetcher(SourceCache(tmp_path / "cache", 10**9, settings), num_fetches=2)
+
+        def fetch(name: str) -> asyncio.Task[SourceFile]:
+            uri, body = f"{moto_bucket.uri}/{name}", bodies[name]
+            source = PageRange(uri, "", len(body), sha256_of(body), "application/pdf", 256, 0, 16)
+            return asyncio.create_task(fetcher.fetch(source))
+
+        slow = [fetch("slow.pdf") for _ in range(16)]
+        await wait_in_loop("the slow one to be asked for", lambda: proxy.held)
+        for name in ("a.pdf", "b.pdf"):
+            chunks = [fetch(name) for _ in range(16)]
+            chunks.pop().cancel()  # is one of those who wait, and not the fetch
+            assert {(await chunk).path.read_bytes() for chunk in chunks} == {bodies[name]}
+        assert [request for request in proxy.requests if "slow" in request] == [proxy.held]
+        assert not any(chunk.done() for chunk in slow)
+        fetcher.close()
+        for chunk in slow:
+            chunk.cancel()
 
 
 FETCHER = """
@@ -194,7 +229,7 @@ from pipeline.fetch import SourceCache
 directory, endpoint, bucket, *doc_ids = sys.argv[1:]
 cache = SourceCache(Path(directory), 10**9, StorageSettings(endpoint_url=endpoint))
 for index, doc_id in enumerate(doc_ids):
-    path = cache.fetch(f"s3://{bucket}/{index}.pdf", doc_id, 200_000)
+    path = cache.fetch(f"s3://{bucket}/{index}.pdf", doc_id, 200_000).path
     assert path.read_bytes() == bytes([index]) * 200_000
 """
 
@@ -223,7 +258,7 @@ def test_the_cache_stays_within_its_size(moto_bucket: TestBucket, tmp_path: Path
     for index in range(len(bodies)):
         for wanted in (index, 0):  # the first is in use all the time
             data = bodies[wanted]
-            path = cache.fetch(f"{moto_bucket.uri}/{wanted}.pdf", sha256_of(data), len(data))
+            path = cache.fetch(f"{moto_bucket.uri}/{wanted}.pdf", sha256_of(data), len(data)).path
             assert path.read_bytes() == data
         held = sum(path.stat().st_size for path in (tmp_path / "cache").iterdir() if path.is_file())
         assert held <= 100_000
@@ -236,14 +271,14 @@ def test_the_cache_stays_within_its_size(moto_bucket: TestBucket, tmp_path: Path
 def test_a_document_larger_than_the_cache_is_still_fetched(moto_bucket: TestBucket, tmp_path: Path) -> None:
     moto_bucket.put("large.pdf", b"x" * 5000)
     cache = SourceCache(tmp_path / "cache", 1000, moto_bucket.settings)
-    assert cache.fetch(f"{moto_bucket.uri}/large.pdf", sha256_of(b"x" * 5000), 5000).stat().st_size == 5000
+    assert cache.fetch(f"{moto_bucket.uri}/large.pdf", sha256_of(b"x" * 5000), 5000).path.stat().st_size == 5000
 
 
 def test_an_evicted_document_is_fetched_again(moto_bucket: TestBucket, tmp_path: Path) -> None:
     moto_bucket.put("a.pdf", b"one")
     cache = SourceCache(tmp_path / "cache", 10**6, moto_bucket.settings)
     for _ in range(2):
-        path = cache.fetch(f"{moto_bucket.uri}/a.pdf", sha256_of(b"one"), 3)
+        path = cache.fetch(f"{moto_bucket.uri}/a.pdf", sha256_of(b"one"), 3).path
         assert path.read_bytes() == b"one"
         evict(tmp_path / "cache", 0)
         assert not path.exists()
@@ -254,9 +289,14 @@ def test_downloads_under_way_stay_and_abandoned_ones_go(tmp_path: Path) -> None:
     (tmp_path / f"{TEMPORARY_PREFIX}old").write_bytes(b"x" * 1000)
     os.utime(tmp_path / f"{TEMPORARY_PREFIX}old", (time.time() - 10**6,) * 2)
     (tmp_path / ("ab" * 32)).write_bytes(b"x")
+    long = tmp_path / f"{TEMPORARY_PREFIX}long"  # or of a process whose clock was set back since
+    long.write_bytes(b"x" * 1000)
+    os.utime(long, (time.time() - 10**6,) * 2)
     (tmp_path / "thesis.pdf").write_bytes(b"somebody chose this folder for the cache")
-    evict(tmp_path, 0)
-    assert sorted(os.listdir(tmp_path)) == [f"{TEMPORARY_PREFIX}new", "thesis.pdf"]
+    with long.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        evict(tmp_path, 0)
+    assert sorted(os.listdir(tmp_path)) == [f"{TEMPORARY_PREFIX}long", f"{TEMPORARY_PREFIX}new", "thesis.pdf"]
     evict(tmp_path / "absent", 0)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jobs.plan import plan_totals
 from pipeline.account import take_account
 from pipeline.config import PlanSettings, StorageSettings
-from pipeline.errors import DamagedResults
+from pipeline.errors import DamagedResults, StorageError
 from pipeline.naming import collision_key
 from pipeline.plan import cut_shards, plan
 from pipeline.plan_log import Planned, part_key, part_keys, planned_shards, read_part, shards_of
@@ -293,3 +293,23 @@ async def test_a_prober_that_fails_stops_planning_and_leaves_no_task(out: Folder
     with pytest.raises(RuntimeError, match="the store is down"):
         await planned(out, [ref(f"doc{i}") for i in range(30)], failing)
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_where_nothing_was_ever_read_nothing_is_planned_and_later_nothing_is_in_the_way(out: Folder) -> None:
+    readable = {"a"}
+
+    async def some_are_refused(ref: DocumentRef) -> Document:
+        if ref.name in readable:
+            return document(ref)
+        return replace(
+            document(ref, 0), doc_id="", status=DocumentStatus.UNREADABLE, detail=f"{ref.name} is refused"
+        )
+
+    with pytest.raises(StorageError, match="none of 3 documents can be read. The first one: x is refused"):
+        await planned(out, [ref("x"), ref("y"), ref("z")], some_are_refused)
+    assert whole_plan(out) == []
+    assert len(await planned(out, [ref("x")], some_are_refused)) == 1, "a single one may be at fault"
+    assert len(await planned(out, [ref("a"), ref("y"), ref("z")], some_are_refused)) == 3
+    assert len(await planned(out, [ref("v"), ref("w"), ref("x")], some_are_refused)) == 2, (
+        "the store gave others once"
+    )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import StorageSettings
 from pipeline.errors import ConfigError, NotFound, StorageError
-from pipeline.storage import Folder, open_folder, open_object
+from pipeline.storage import Downloaded, Folder, open_folder, open_object
 from pipeline.storage.uris import local_path, local_uri, split_uri, storable_name
 from tests.conftest import keys_of
 
@@ -28,14 +28,15 @@ def test_what_is_put_comes_back(folder: Folder, tmp_path: Path) -> None:
     assert folder.get("pages/shard=1.parquet") == LARGE
     assert folder.exists("pages/shard=1.parquet")
     sha256 = hashlib.sha256(LARGE).hexdigest()
-    assert folder.download("pages/shard=1.parquet", tmp_path / "copy") == (sha256, len(LARGE))
+    etag = folder.info("pages/shard=1.parquet").etag
+    assert folder.download("pages/shard=1.parquet", tmp_path / "copy") == Downloaded(sha256, len(LARGE), etag)
     assert (tmp_path / "copy").read_bytes() == LARGE
 
 
 def test_an_empty_object_is_an_object(folder: Folder, tmp_path: Path) -> None:
     folder.put("empty", b"")
     assert folder.get("empty") == b""
-    assert folder.download("empty", tmp_path / "copy") == (hashlib.sha256().hexdigest(), 0)
+    assert folder.download("empty", tmp_path / "copy").sha256 == hashlib.sha256().hexdigest()
     assert [(info.key, info.size_bytes) for info in folder.list()] == [("empty", 0)]
 
 
@@ -126,6 +127,14 @@ def test_a_destination_that_cannot_be_written_is_named(folder: Folder, tmp_path:
 def test_what_names_no_bucket_is_refused(uri: str) -> None:
     with pytest.raises(ConfigError, match="s3://bucket/key"):
         split_uri(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "remedy"), [("s3:/bucket/x", "s3://bucket/x"), ("file:/data/a.pdf", "file:///data/a.pdf")]
+)
+def test_a_slash_too_few_is_named(uri: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=f"one slash too few: write {remedy}"):
+        open_folder(uri, StorageSettings())
 
 
 @pytest.mark.parametrize("uri", ["gs://b/k", "https://example.org/a.pdf", "file://host/a", "file://"])

@@ -21,7 +21,7 @@ from pipeline.schema import NIGHTS
 from pipeline.storage import Folder, open_folder
 from pipeline.write import ShardWriter
 from tests.conftest import TestBucket, keys_of
-from tests.rigs.fault_proxy import FaultProxy, FaultRates, fault_proxy, serving
+from tests.rigs.fault_proxy import FaultProxy, FaultRates, body_of, fault_proxy, serving, with_body
 
 LARGE = random.Random(0).randbytes(1_500_000)
 FAULTS = FaultRates(slow_down=0.03, reset=0.07, cut_body=0.07, lost_answer=0.12, conflict=0.12)
@@ -48,8 +48,8 @@ def _use(folder: Folder, index: int, tmp_path: Path) -> None:
     assert not folder.put_if_absent(f"create/{index}", b"another")
     assert folder.get("large.pdf") == LARGE
     for key in ("large.pdf", "/awkward.pdf"):
-        sha256, size_bytes = folder.download(key, tmp_path / str(index))
-        assert (sha256, size_bytes) == (hashlib.sha256(LARGE).hexdigest(), len(LARGE))
+        got = folder.download(key, tmp_path / str(index))
+        assert (got.sha256, got.size_bytes) == (hashlib.sha256(LARGE).hexdigest(), len(LARGE))
     assert {"large.pdf", "/awkward.pdf"} <= set(keys_of(folder))
     assert folder.exists("large.pdf")
     assert not folder.exists("absent")
@@ -64,8 +64,13 @@ def test_a_store_that_never_recovers_is_reported(moto_bucket: TestBucket) -> Non
     with fault_proxy(moto_bucket.endpoint.port, FaultRates(slow_down=1.0)) as proxy:
         settings = StorageSettings(endpoint_url=proxy.url, max_retries=2, retry_timeout_s=5)
         folder = open_folder(moto_bucket.uri, settings)
-        for operation in (lambda: folder.get("a"), lambda: folder.put("a", b""), lambda: keys_of(folder)):
-            with pytest.raises(StorageError, match=r"cannot \w+ s3://.*SlowDown.*fewer workers"):
+        for operation in (
+            lambda: folder.get("a"),
+            lambda: folder.info("a"),
+            lambda: folder.put("a", b""),
+            lambda: keys_of(folder),
+        ):
+            with pytest.raises(StorageError, match=r"cannot [\w ]+ s3://.*SlowDown.*fewer workers"):
                 operation()
 
 
@@ -110,3 +115,52 @@ def test_a_write_whose_answer_was_lost_is_ones_own(moto_bucket: TestBucket) -> N
     assert keys_of(moto_bucket.folder(), "documents/") == ["documents/shard=s.parquet"]
     other = pa.Table.from_pylist([{"uri": "/a.pdf"}], schema=NIGHTS)
     assert not commit_night(moto_bucket.folder(), Night(1, other))
+
+
+@pytest.mark.parametrize("key", ["a.pdf", "in//awkward.pdf"])
+def test_a_body_that_drips_is_given_up(moto_bucket: TestBucket, tmp_path: Path, key: str) -> None:
+    moto_bucket.put(key, bytes(3000))
+    with fault_proxy(moto_bucket.endpoint.port, drip_s=0.002) as proxy:
+        settings = StorageSettings(endpoint_url=proxy.url, max_retries=1, retry_timeout_s=0.6)
+        with pytest.raises(StorageError, match="bytes came in"):
+            open_folder(moto_bucket.uri, settings).download(key, tmp_path / "copy")
+
+
+def test_a_listing_that_does_not_get_on_is_given_up(moto_bucket: TestBucket) -> None:
+    for key in ("a.pdf", "b.pdf"):
+        moto_bucket.put(key)
+    first: list[bytes] = []
+
+    def repeat(request: str, answer: bytes) -> bytes:
+        more = b"<IsTruncated>true</IsTruncated><NextContinuationToken>more</NextContinuationToken>"
+        first.append(with_body(answer, body_of(answer).replace(b"<IsTruncated>false</IsTruncated>", more)))
+        return first[0]
+
+    with fault_proxy(moto_bucket.endpoint.port, tamper=repeat) as proxy:
+        folder = open_folder(moto_bucket.uri, moto_bucket.through(proxy.url))
+        with pytest.raises(StorageError, match="'a.pdf' after 'b.pdf'"):
+            keys_of(folder)
+    assert len(first) == 2
+
+
+def test_a_listing_out_of_order_is_refused(moto_bucket: TestBucket) -> None:
+    for key in ("a.pdf", "b.pdf"):
+        moto_bucket.put(key)
+
+    def swap(request: str, answer: bytes) -> bytes:
+        body = body_of(answer).replace(b"a.pdf", b"c.pdf")
+        return with_body(answer, body)
+
+    with fault_proxy(moto_bucket.endpoint.port, tamper=swap) as proxy:
+        folder = open_folder(moto_bucket.uri, moto_bucket.through(proxy.url))
+        with pytest.raises(StorageError, match="not in the order of their bytes"):
+            keys_of(folder)
+
+
+def test_whoever_waits_for_a_store_is_told_once(moto_bucket: TestBucket, caplog: pytest.LogCaptureFixture) -> None:
+    settings = StorageSettings(endpoint_url="http://127.0.0.1:9", max_retries=3, retry_timeout_s=5)
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            keys_of(open_folder(moto_bucket.uri, settings))
+    (message,) = caplog.messages
+    assert "check the network and the endpoint http://127.0.0.1:9. Trying again for 5 s at most" in message

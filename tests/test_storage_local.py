@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import StorageSettings
+from pipeline.config import Settings, StorageSettings
 from pipeline.errors import NotFound
+from pipeline.run_folder import claim
 from pipeline.storage import open_folder, open_object
 from pipeline.storage.local import TEMPORARY_PREFIX
 from tests.conftest import keys_of
@@ -101,7 +102,7 @@ def test_results_have_the_permissions_that_the_umask_says(tmp_path: Path) -> Non
 UNPRIVILEGED = """
 import os, sys
 from pipeline.config import StorageSettings
-from pipeline.errors import PermissionDenied
+from pipeline.errors import StorageError
 from pipeline.storage import open_folder
 if os.getuid() == 0:
     os.setuid(65534)
@@ -111,8 +112,8 @@ for operation in (lambda: folder.get("secret.pdf"), lambda: folder.put("new", b"
                   lambda: list(folder.child("closed").list()), lambda: folder.get("closed/a.pdf")):
     try:
         operation()
-    except PermissionDenied as error:
-        assert sys.argv[1] in str(error), error
+    except StorageError as error:
+        assert sys.argv[1] in str(error) and 'denied; let the user' in str(error), error
     else:
         raise AssertionError("not refused")
 """
@@ -195,3 +196,14 @@ def test_without_hard_links_put_if_absent_still_writes_once(
     assert not folder.put_if_absent("a", b"second")
     assert folder.get("a") == b"first"
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_what_killed_writers_left_is_swept_after_a_day(tmp_path: Path) -> None:
+    (tmp_path / "pages").mkdir()
+    for name in (f"{TEMPORARY_PREFIX}old", f"{TEMPORARY_PREFIX}new", "old"):
+        (tmp_path / "pages" / name).write_bytes(b"half")
+    for name in (f"{TEMPORARY_PREFIX}old", "old"):
+        os.utime(tmp_path / "pages" / name, (0, 0))
+    for _ in range(2):
+        claim(open_folder(str(tmp_path), StorageSettings()), Settings())
+    assert sorted(os.listdir(tmp_path / "pages")) == [f"{TEMPORARY_PREFIX}new", "old"]

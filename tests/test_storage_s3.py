@@ -12,7 +12,7 @@ from obstore import exceptions
 from obstore.store import MemoryStore
 
 from pipeline.config import StorageSettings
-from pipeline.errors import NotFound, PermissionDenied, StorageError
+from pipeline.errors import CredentialsRefused, NotFound, StorageError
 from pipeline.storage import open_folder, open_object
 from pipeline.storage.local import TEMPORARY_PREFIX
 from pipeline.storage.s3 import is_plain_key
@@ -71,8 +71,7 @@ def test_every_key_is_listed_exactly_and_can_be_read(s3: TestBucket, tmp_path: P
         assert root.info(info.key) == info
         assert root.get(info.key) == info.key.encode()
         found, key = open_object(info.uri, s3.settings)
-        sha256, _ = found.download(key, tmp_path / "copy")
-        assert sha256 == hashlib.sha256(info.key.encode()).hexdigest()
+        assert found.download(key, tmp_path / "copy").sha256 == hashlib.sha256(info.key.encode()).hexdigest()
 
 
 def test_a_folder_may_have_an_awkward_name_of_its_own(s3: TestBucket) -> None:
@@ -132,7 +131,7 @@ def test_without_credentials_the_message_says_how_to_give_them(
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(PermissionDenied, match="no AWS credentials found; set AWS_PROFILE"):
+    with pytest.raises(CredentialsRefused, match="no AWS credentials found; set AWS_PROFILE"):
         moto_bucket.folder().get("a")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import NotFound
-from pipeline.storage import Folder, ObjectInfo
+from pipeline.storage import Downloaded, Folder, ObjectInfo
 
 KEYS_PER_LISTING = 1000
 """Of one answer to ListObjectsV2, at most."""
@@ -56,7 +56,7 @@ class SimulatedStore:
     def get_range(self, key: str, start: int, length: int) -> bytes:
         return self.get(key)[start : start + length]
 
-    def download(self, key: str, destination: Path) -> tuple[str, int]:
+    def download(self, key: str, destination: Path) -> Downloaded:
         raise NotImplementedError("results are not downloaded")
 
     def put(self, key: str, data: bytes) -> None:
@@ -78,6 +78,9 @@ class SimulatedStore:
 
     def delete(self, key: str) -> None:
         raise NotImplementedError("results are not deleted")
+
+    def sweep(self) -> None:
+        pass
 
     def child(self, name: str) -> Folder:
         raise NotImplementedError("results are in one folder")

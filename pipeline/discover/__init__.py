@@ -22,9 +22,9 @@ from collections.abc import Iterator, Sequence
 from pipeline.config import StorageSettings
 from pipeline.discover.manifest import looked_up, manifest_lines, read_manifest
 from pipeline.discover.patterns import PATTERN_CHARACTERS, compile_pattern, is_match
-from pipeline.discover.reference import errors_of_one, reference
+from pipeline.discover.reference import reference
 from pipeline.discover.results import refuse_own_output, result_filter
-from pipeline.errors import NotFound
+from pipeline.errors import NotFound, ObjectError
 from pipeline.records import DocumentRef
 from pipeline.storage import open_folder, open_object
 from pipeline.storage.uris import is_s3_uri, split_uri
@@ -81,10 +81,14 @@ def _single(source: str, settings: StorageSettings) -> DocumentRef | None:
     if is_s3_uri(source) and (source.endswith("/") or not split_uri(source)[1]):
         return None
     folder, key = open_object(source, settings)
+    name = key.rpartition("/")[2]
     try:
-        return reference(folder.info(key), name=key.rpartition("/")[2])
-    except errors_of_one(source):
-        return None  # who may not look at an object may yet list the folder; a pattern may be longer than a name
+        return reference(folder.info(key), name)
+    except NotFound:
+        return None
+    except ObjectError:  # what may not be looked at may yet be listed, before all that begins like it
+        first = next(folder.list(key), None)
+        return reference(first, name) if first is not None and first.key == key else None
 
 
 def _split(source: str, settings: StorageSettings) -> tuple[str, str]:
@@ -105,5 +109,5 @@ def _split(source: str, settings: StorageSettings) -> tuple[str, str]:
 def _has_documents(folder: str, settings: StorageSettings) -> bool:
     try:
         return next(open_folder(folder, settings).list(), None) is not None
-    except errors_of_one(folder):
+    except ObjectError:
         return False

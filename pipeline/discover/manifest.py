@@ -15,8 +15,8 @@ from itertools import chain
 from pathlib import Path
 
 from pipeline.config import StorageSettings
-from pipeline.discover.reference import errors_of_one, reference
-from pipeline.errors import ConfigError, NotFound
+from pipeline.discover.reference import reference
+from pipeline.errors import ConfigError, NotFound, ObjectError
 from pipeline.records import DocumentRef
 from pipeline.storage import open_object
 from pipeline.storage.uris import is_s3_uri, local_path, local_uri, split_uri, storable_name
@@ -28,9 +28,9 @@ _MOST_HELD_BACK = 10_000
 def read_manifest(uri: str, settings: StorageSettings) -> Iterator[DocumentRef]:
     """The documents that a manifest lists, in its order.
 
-    A line whose object is not there, or may not be seen, gives a reference without etag and of size -1. Raises NotFound
-    if there are no lines or if that is so of all of them, and ConfigError if it is no text; for a manifest of ordinary
-    size before anything is given. Neither the manifest nor the documents are held in memory.
+    A line whose object is not there, or cannot be looked at, gives a reference without etag and of size -1. Raises
+    NotFound if there are no lines or if that is so of all of them, and ConfigError if it is no text; for a manifest of
+    ordinary size before anything is given. Neither the manifest nor the documents are held in memory.
     """
     with tempfile.TemporaryDirectory(prefix="quire-manifest-") as directory:
         path = Path(directory) / "manifest"
@@ -112,7 +112,7 @@ def _look_up(uri: str, settings: StorageSettings) -> DocumentRef:
         return DocumentRef(storable_name(uri), "", -1, storable_name(uri))
     try:
         return reference(folder.info(key), name)
-    except errors_of_one(uri):
+    except ObjectError:
         return DocumentRef(canonical, "", -1, storable_name(name))
 
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import os
 import statistics
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
@@ -44,6 +46,7 @@ class HttpEngine:
             max_retries=http.max_retries,
             timeout=openai.Timeout(http.read_timeout_s, connect=http.connect_timeout_s),
         )
+        self._encoders = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="encode")
         self._running: set[asyncio.Task[Recognition]] = set()
         self._is_closed = False
 
@@ -88,6 +91,7 @@ class HttpEngine:
         self._is_closed = True
         for task in self._running:
             task.cancel()
+        self._encoders.shutdown(wait=False, cancel_futures=True)
         await self._client.close()
 
     async def _knock(self) -> None:
@@ -102,7 +106,8 @@ class HttpEngine:
             raise EngineDead(f"no answer from {self._http.url}: {self._words(exc)}") from None
 
     async def _ask(self, page: PageImage, request: Request) -> Recognition:
-        url = await asyncio.to_thread(_data_url, content_of(page), self._http.image_format)
+        loop, picture = asyncio.get_running_loop(), content_of(page)
+        url = await loop.run_in_executor(self._encoders, _data_url, picture, self._http.image_format)
         try:
             completion = await self._client.chat.completions.create(**self._body(url, page, request))
         except openai.APIStatusError as exc:

@@ -3,58 +3,67 @@ rasterizer task of a cluster runs."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from pipeline.errors import ConfigError, NotFound, StorageError
-from pipeline.fetch import SourceCache, SourceChanged
+from pipeline.errors import ConfigError, NotFound, ObjectError, SourceChanged
+from pipeline.fetch import SourceCache, SourceFile
+from pipeline.fetcher import MOST_FETCHES, Fetcher, changed_too_often
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import Failure, PageImage, PageRange, RasterizedPage
-
-_MAX_EVICTIONS = 5
 
 
 class FetchingRasterizer:
     """Fulfils the rasterizer contract. Closes its sandbox; shares the cache with all that have its folder."""
 
-    def __init__(self, cache: SourceCache, sandbox: Sandbox) -> None:
-        self._cache = cache
+    def __init__(self, cache: SourceCache, sandbox: Sandbox, num_fetches: int = 8) -> None:
+        self._fetcher = Fetcher(cache, num_fetches)
         self._sandbox = sandbox
 
     async def rasterize(
         self, source: PageRange, page_indices: Sequence[int], mode: str
     ) -> AsyncIterator[RasterizedPage[PageImage]]:
-        """Raises `StorageError` where the store is at fault and `ConfigError` where a password is missing: such
-        faults are not the document's, and must not be written down as if they were."""
+        """Raises `StorageError` where the store or this machine is at fault and `ConfigError` where a password is
+        missing: such faults are not the document's, and must not be written down as if they were."""
         left = list(page_indices)
-        for _ in range(_MAX_EVICTIONS):
+        for _ in range(MOST_FETCHES):
             asked = time.perf_counter()
             try:
-                path = await asyncio.to_thread(self._cache.fetch, source.uri, source.doc_id, source.size_bytes)
-            except (NotFound, SourceChanged) as exc:
+                file = await self._fetcher.fetch(source)
+            except ObjectError as exc:
                 for page_index in left:
                     yield _unfetched(page_index, exc)
                 return
             fetch_s, asked = time.perf_counter() - asked, time.perf_counter()
-            async for page in self._sandbox.rasterize(path, source, left, mode):
-                queue_s = max(0.0, time.perf_counter() - asked - page.seconds)
-                if page.failure is not None and not path.exists():
-                    break  # the cache made room for another document: fetch this one again
-                if page.failure is not None and "needs_password" in page.failure.kind:
-                    raise ConfigError(f"{source.uri} was planned with a password: give --passwords again")
-                yield replace(page, fetch_s=fetch_s, queue_s=queue_s)
-                left = left[1:]
-                fetch_s, asked = 0.0, time.perf_counter()
+            with file.held():
+                async for page in self._sandbox.rasterize(file.path, source, left, mode):
+                    queue_s = max(0.0, time.perf_counter() - asked - page.seconds)
+                    if not _is_of(page, file):
+                        break
+                    if page.failure is not None and "needs_password" in page.failure.kind:
+                        raise ConfigError(f"{source.uri} was planned with a password: give --passwords again")
+                    yield replace(page, fetch_s=fetch_s, queue_s=queue_s)
+                    left = left[1:]
+                    fetch_s, asked = 0.0, time.perf_counter()
             if not left:
                 return
-        raise StorageError(f"{source.uri} vanished from the cache {_MAX_EVICTIONS} times: raise flow.cache_mb")
+        raise changed_too_often(source.uri)
 
     async def close(self) -> None:
+        self._fetcher.close()
         await self._sandbox.close()
 
 
-def _unfetched(page_index: int, error: NotFound | SourceChanged) -> RasterizedPage[PageImage]:
-    kind = "source_changed" if isinstance(error, SourceChanged) else "source_missing"
+def _is_of(page: RasterizedPage[PageImage], file: SourceFile) -> bool:
+    """Whether the page is surely the document's. The cache may have made room for another one, which excuses a failure;
+    what was rendered from it is right. A local document may have been rewritten, and nothing is right then."""
+    return (file.is_cached and page.failure is None) or file.is_unchanged()
+
+
+def _unfetched(page_index: int, error: ObjectError) -> RasterizedPage[PageImage]:
+    if isinstance(error, SourceChanged):
+        kind = "source_changed"
+    else:
+        kind = "source_missing" if isinstance(error, NotFound) else "source_unreadable"
     return RasterizedPage(page_index, renderer="", seconds=0.0, failure=Failure("fetch", kind, str(error)))

@@ -115,7 +115,10 @@ class Sandbox:
             for asked in [renderers, *again, *([renderers[1:]] if renderers[1:] else [])]:
                 request: Json = {"op": "probe", "path": str(path), "renderers": asked}
                 try:
-                    return _probe_from(await worker.call(request, self._settings.probe_timeout_s))
+                    reply = await worker.call(request, self._settings.probe_timeout_s)
+                    if "failure" not in reply:
+                        return _probe_from(reply)
+                    words.append(single_line(str(reply["failure"]["message"])))
                 except ChildTimedOut:
                     words.append(f"opening it takes more than {self._settings.probe_timeout_s:g} s (hung)")
                 except ChildDied as exc:
@@ -287,4 +290,7 @@ def _probe_from(reply: Json) -> Probe:
 
 
 def _last_words(exc: ChildDied, path: Path) -> str:
-    return single_line(str(exc).replace(str(path), "the file"))
+    """How the process ended and the last line that it wrote: those before it may be a traceback, which names this
+    installation's files, and two machines would write other tables."""
+    how, _, words = str(exc).replace(str(path), "the file").partition("; last words: ")
+    return single_line("; last words: ".join([how, *words.splitlines()[-1:]]))

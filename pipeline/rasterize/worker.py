@@ -4,7 +4,7 @@ The target of a `ChildProcess`; it knows nothing of time or memory limits, which
 last document open, once per renderer, so that the pages of a document in a row open it once.
 
 Requests: {"op": "probe", path, renderers} and {"op": "render", path, media_type, renderer, page_index, mode,
-needs_ink}. A render's reply holds `layout`, `facts` and `sha256`, or `failure`.
+needs_ink}. A probe's reply is a `Probe`, a render's holds `layout`, `facts` and `sha256`; or there is a `failure`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class RenderWorker:
         load_libraries(settings["renderers"])  # while starting, so that no page pays for it
 
     def handle(self, request: Json) -> Json:
-        if request["op"] == "probe":
-            path = Path(request["path"])
-            return asdict(probe(path, self._passwords, request["renderers"], self._max_pixels))
         try:
+            if request["op"] == "probe":
+                path = Path(request["path"])
+                return asdict(probe(path, self._passwords, request["renderers"], self._max_pixels))
             return self._render(request)
-        except Exception as exc:  # the page border: whatever a page does, the next one gets its turn
+        except Exception as exc:  # the page border: whatever a document does, the next one gets its turn
             return _failure_reply(exc, request)
 
     def _render(self, request: Json) -> Json:

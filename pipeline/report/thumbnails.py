@@ -93,6 +93,7 @@ async def _thumbnail(page: NotablePage, rasterizer: FetchingRasterizer) -> Thumb
 _WORDS = {
     "source_missing": "the document is no longer there",
     "source_changed": "the document has changed since",
+    "source_unreadable": "the store does not give the document",
     "render_timeout": "rendering took too long",
 }
 

@@ -6,8 +6,8 @@
 `base.py` says what a folder does, `uris.py` how things are named, `local.py` and `s3.py` do it. Everything
 here blocks: async callers use `asyncio.to_thread`. Folders may be used by many threads and may be pickled;
 they must not be carried over a fork, as the S3 client's threads are not. What only buckets need, boto3 above all, takes
-a third of a second to import, and is imported when the first bucket is opened. Errors are `errors.StorageError`,
-`NotFound` and `PermissionDenied`. Nothing here knows what the bytes mean.
+a third of a second to import, and is imported when the first bucket is opened. Errors are `errors.StorageError`, and
+`errors.ObjectError` where one object is at fault. Nothing here knows what the bytes mean.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from __future__ import annotations
 import os
 
 from pipeline.config import StorageSettings
-from pipeline.storage.base import Folder, ObjectInfo
+from pipeline.storage.base import Downloaded, Folder, ObjectInfo
 from pipeline.storage.local import LocalFolder
 from pipeline.storage.uris import is_s3_uri, local_path, split_uri
 
-__all__ = ["Folder", "ObjectInfo", "open_folder", "open_object"]
+__all__ = ["Downloaded", "Folder", "ObjectInfo", "open_folder", "open_object"]
 
 
 def open_folder(uri: str, settings: StorageSettings) -> Folder:

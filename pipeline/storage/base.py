@@ -24,6 +24,16 @@ class ObjectInfo:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """What was read, by its own bytes: `sha256` in hex. `etag` is what the store said of these bytes, not of a listing
+    before."""
+
+    sha256: str
+    size_bytes: int
+    etag: str
+
+
 class Folder(Protocol):
     """A prefix in a bucket or a local directory. Keys are relative to it, with `/` between their parts."""
 
@@ -35,7 +45,7 @@ class Folder(Protocol):
         """All objects whose key begins with `prefix`, at any depth, in the order of their keys' UTF-8 bytes.
 
         Streams: memory does not grow with their number. A folder that does not exist is empty; a bucket that
-        does not exist raises NotFound. Left out: empty objects that stand for directories (`a/`) and
+        does not exist raises FolderNotFound. Left out: empty objects that stand for directories (`a/`) and
         unfinished local writes.
         """
 
@@ -48,10 +58,11 @@ class Folder(Protocol):
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from `start`, which must lie within the object. Raises NotFound."""
 
-    def download(self, key: str, destination: Path) -> tuple[str, int]:
-        """Stream the object into the file `destination`; its sha256 in hex and its size in bytes.
+    def download(self, key: str, destination: Path) -> Downloaded:
+        """Stream the object into the file `destination`. After an error, that holds anything.
 
-        The size is checked against what the store announced. After an error, `destination` holds anything.
+        What came is checked against the size that the store announced, and against the MD5 where the etag is one.
+        Raises `ObjectError` where the object is at fault, `DestinationGone` if `destination` has no folder.
         """
 
     def put(self, key: str, data: bytes) -> None:
@@ -68,5 +79,8 @@ class Folder(Protocol):
 
     def delete(self, key: str) -> None:
         """Does nothing if the key does not exist."""
+
+    def sweep(self) -> None:
+        """Remove what killed writers left of unfinished writes a day ago. Buckets keep nothing of the kind."""
 
     def child(self, name: str) -> Folder: ...

@@ -2,7 +2,7 @@
 
 Writes go to a hidden temporary file beside the target, are flushed to the disk (a power cut must not leave an
 empty file under a result's name), then renamed or linked into place. What a kill leaves behind begins with
-`.quire-tmp-`; listings pass over it, and anyone may delete it.
+`.quire-tmp-`; listings pass over it, `sweep` removes it, and anyone may delete it.
 
 Listings follow links, to files and to directories, but not back into a directory that they are inside of.
 Hidden files are files. Pipes, sockets and devices are not.
@@ -15,17 +15,21 @@ import hashlib
 import os
 import secrets
 import stat
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from pipeline.errors import NotFound, PermissionDenied, StorageError
-from pipeline.storage.base import ObjectInfo
+from pipeline.errors import NotFound, SourceChanged
+from pipeline.storage.base import Downloaded, ObjectInfo
+from pipeline.storage.system_errors import raise_if_of_the_machine, read_errors, write_errors
 from pipeline.storage.uris import local_uri
 
 TEMPORARY_PREFIX = ".quire-tmp-"
 _CHUNK_BYTES = 1 << 20
+_ABANDONED_AFTER_S = 24 * 3600.0
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -42,7 +46,7 @@ class LocalFolder:
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         start = prefix[: prefix.rfind("/") + 1]
         wanted = os.fsencode(prefix)
-        with mapped_errors("list", self.uri):
+        with read_errors("list", self.uri):
             for key in walk(os.fsencode(self.root), os.fsencode(start)):
                 if key.startswith(wanted):
                     info = self._listed(os.fsdecode(key))
@@ -54,7 +58,8 @@ class LocalFolder:
         path = os.path.join(self.root, key)
         try:
             status = os.stat(path)
-        except OSError:
+        except OSError as exc:
+            raise_if_of_the_machine(exc)
             return ObjectInfo(key, local_uri(path), "", -1)
         if stat.S_ISREG(status.st_mode):
             return ObjectInfo(key, local_uri(path), etag_of(status), status.st_size)
@@ -62,56 +67,74 @@ class LocalFolder:
 
     def info(self, key: str) -> ObjectInfo:
         path = self._path(key)
-        with mapped_errors("look up", local_uri(path)):
+        with read_errors("look up", local_uri(path)):
             status = regular_file(path)
         return ObjectInfo(key, local_uri(path), etag_of(status), status.st_size)
 
     def get(self, key: str) -> bytes:
         path = self._path(key)
-        with mapped_errors("read", local_uri(path)):
+        with read_errors("read", local_uri(path)):
             regular_file(path)
             return Path(path).read_bytes()
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         path = self._path(key)
-        with mapped_errors("read", local_uri(path)), open(path, "rb") as file:
+        with read_errors("read", local_uri(path)), open(path, "rb") as file:
             file.seek(start)
             return file.read(length)
 
-    def download(self, key: str, destination: Path) -> tuple[str, int]:
+    def download(self, key: str, destination: Path) -> Downloaded:
         path = self._path(key)
-        with mapped_errors("read", local_uri(path)):
-            expected_bytes = regular_file(path).st_size
+        uri = local_uri(path)
+        with read_errors("read", uri):
+            regular_file(path)
             source = open(path, "rb")  # noqa: SIM115 (closed below, under another error's name)
-        with source, mapped_errors("write", local_uri(str(destination))), open(destination, "wb") as target:
+        with source, write_errors("write", local_uri(str(destination))), open(destination, "wb") as target:
+            before = os.fstat(source.fileno())
             digest, size_bytes = hashlib.sha256(), 0
-            while chunk := source.read(_CHUNK_BYTES):
+            while chunk := _read_chunk(source, uri):
                 digest.update(chunk)
                 size_bytes += target.write(chunk)
-        if size_bytes != expected_bytes:
-            raise StorageError(f"cannot read {local_uri(path)}: it changed while it was being read")
-        return digest.hexdigest(), size_bytes
+            after = os.fstat(source.fileno())
+        if size_bytes != before.st_size or etag_of(before) != etag_of(after):
+            raise SourceChanged(f"cannot read {uri}: it changed while it was being read")
+        return Downloaded(digest.hexdigest(), size_bytes, etag_of(before))
 
     def put(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        with mapped_errors("write", local_uri(path)), _temporary_file(path, data) as temporary:
+        with write_errors("write", local_uri(path)), _temporary_file(path, data) as temporary:
             os.replace(temporary, path)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         path = self._path(key)
-        with mapped_errors("write", local_uri(path)):
+        with write_errors("write", local_uri(path)):
             if os.path.lexists(path):
                 return False
             with _temporary_file(path, data) as temporary:
                 return _link(temporary, path)
 
     def exists(self, key: str) -> bool:
-        return os.path.isfile(self._path(key))
+        path = self._path(key)
+        with read_errors("look up", local_uri(path)):  # a disk that fails must not pass for an absent file
+            try:
+                return stat.S_ISREG(os.stat(path).st_mode)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        with mapped_errors("delete", local_uri(path)), suppress(FileNotFoundError):
+        with write_errors("delete", local_uri(path)), suppress(FileNotFoundError):
             os.unlink(path)
+
+    def sweep(self) -> None:
+        before_s = time.time() - _ABANDONED_AFTER_S
+        for directory, _, names in os.walk(self.root):
+            for name in names:
+                if name.startswith(TEMPORARY_PREFIX):
+                    path = os.path.join(directory, name)
+                    with suppress(OSError):  # it harms nobody where it is
+                        if os.stat(path).st_mtime < before_s:
+                            os.unlink(path)
 
     def child(self, name: str) -> LocalFolder:
         return LocalFolder(self._path(name.strip("/")))
@@ -122,6 +145,11 @@ class LocalFolder:
         if not key or "\0" in key or any(part in ("", ".", "..") for part in parts):
             raise NotFound(f"{key!r} is no name of a file below {self.uri}")
         return os.path.join(self.root, key)
+
+
+def _read_chunk(file: BinaryIO, uri: str) -> bytes:
+    with read_errors("read", uri):
+        return file.read(_CHUNK_BYTES)
 
 
 def etag_of(status: os.stat_result) -> str:
@@ -149,7 +177,8 @@ def walk(root: bytes, start: bytes) -> Iterator[bytes]:
             identity = _identity(root, path)
             if all(identity != other for _, _, other in open_directories):
                 open_directories.append((path, _entries(root, path, is_top=False), identity))
-        except OSError:
+        except OSError as exc:
+            raise_if_of_the_machine(exc)
             yield path[:-1]
 
 
@@ -224,20 +253,3 @@ def _link(temporary: str, path: str) -> bool:
             return False
         os.replace(temporary, path)
     return True
-
-
-@contextmanager
-def mapped_errors(operation: str, uri: str) -> Generator[None]:
-    """Turn the operating system's errors into storage errors that name the file and the operation."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise NotFound(f"cannot {operation} {uri}: {exc.strerror}") from exc
-    except PermissionError as exc:
-        raise PermissionDenied(
-            f"cannot {operation} {uri}: {exc.strerror}; let the user that runs this read and write there"
-        ) from exc
-    except OSError as exc:
-        raise StorageError(f"cannot {operation} {uri}: {exc.strerror or exc}") from exc
-    except ValueError as exc:  # NUL, or characters that the file system cannot hold
-        raise NotFound(f"cannot {operation} {uri!r}: no file can have this name") from exc

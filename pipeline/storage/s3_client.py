@@ -23,16 +23,18 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
 from pipeline.config import StorageSettings
-from pipeline.errors import PermissionDenied, StorageError
+from pipeline.errors import CredentialsRefused, StorageError
+from pipeline.storage.s3_errors import Notice
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60  # of silence, not of a whole transfer
 TRANSFER_TIMEOUT_S = 6 * 3600
+_QUICK_TRIES = 3
 _CREDENTIALS_TTL = timedelta(minutes=10)  # botocore renews 15 minutes before they expire
 
 _CREDENTIALS_REMEDY = (
     "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws sso login`; "
-    "for a public bucket, ask for anonymous access"
+    "for a public bucket, give --anonymous"
 )
 _opening = threading.Lock()
 
@@ -67,10 +69,11 @@ class Bucket:
     store: S3Store
     client: S3Client
     payer: Mapping[str, str]
+    notice: Notice
 
 
 def open_bucket(name: str, settings: StorageSettings) -> Bucket:
-    """The clients of a bucket, one pair a process. Raises PermissionDenied where no credentials are found."""
+    """The clients of a bucket, one pair a process. Raises CredentialsRefused where no credentials are found."""
     with _opening:  # boto3 must not make clients in two threads at once
         return _open_bucket(name, settings)
 
@@ -102,15 +105,15 @@ def _open_bucket(name: str, settings: StorageSettings) -> Bucket:
             "timeout": timedelta(seconds=TRANSFER_TIMEOUT_S),
         },
         retry_config={
-            # Each wait is drawn between the first one and `base` times the one before. With obstore's own
-            # base, 2, ten tries may be over in two seconds.
+            # A few at once, silently, also where a body is cut; then `s3_errors.insist` waits longer and says so.
+            # Each wait is drawn between the first one and `base` times the one before.
             "backoff": {"init_backoff": timedelta(seconds=0.2), "base": 3},
-            "max_retries": settings.max_retries,
+            "max_retries": min(settings.max_retries, _QUICK_TRIES),
             "retry_timeout": timedelta(seconds=settings.retry_timeout_s),
         },
     )
     payer = {"RequestPayer": "requester"} if settings.request_payer else {}
-    return Bucket(name, endpoint_url, store, client, payer)
+    return Bucket(name, endpoint_url, store, client, payer, Notice())
 
 
 def _encryption(settings: StorageSettings) -> Encryption:
@@ -160,7 +163,7 @@ def _credential_provider(bucket: str, session: boto3.Session) -> Boto3Credential
         provider()  # so that an expired login is reported here, in words
     except (BotoCoreError, ValueError, AssertionError) as exc:
         reason = "no AWS credentials found" if isinstance(exc, ValueError) else str(exc)
-        raise PermissionDenied(f"cannot open s3://{bucket}: {reason}; {_CREDENTIALS_REMEDY}") from exc
+        raise CredentialsRefused(f"cannot open s3://{bucket}: {reason}; {_CREDENTIALS_REMEDY}") from exc
     return provider
 
 

@@ -44,6 +44,11 @@ def local_path(uri: str) -> str:
         if host not in ("", "localhost") or not slash:
             raise ConfigError(f"{uri!r} names no local file: write file:///absolute/path")
         return os.path.abspath(os.fsdecode(unquote_to_bytes(slash + path)))
+    if re.match(r"(s3|file):/(?!/)", uri):
+        scheme, _, rest = uri.partition(":/")
+        raise ConfigError(
+            f"{uri!r} has one slash too few: write {scheme}://{'/' if scheme == 'file' else ''}{rest}"
+        )
     scheme, separator, _ = uri.partition("://")
     if separator and scheme.isalnum():
         raise ConfigError(f"{uri!r} is of a kind that is not read here: use s3://bucket/key or a local path")

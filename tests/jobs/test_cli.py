@@ -1,5 +1,6 @@
 """The command as a person uses it: help, messages, exit codes, Ctrl-C and going on."""
 
+import errno
 import json
 import logging
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs import cli
 from jobs.cli import main
 from pipeline.engines.scripted_engine import journal_counts
 from tests.documents import encrypted_pdf, pdf
@@ -221,6 +223,18 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, quire_here: Callabl
             assert done.exit_code == 4 and len(told) == 1, done
             assert str(path) in told[0] and "bring it back from a copy" in told[0]
         path.unlink() if before is None else path.write_bytes(before)
+
+
+def test_what_the_machine_lacks_is_told_without_a_traceback(
+    quire_here: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lack(**_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", "model.bin")
+
+    monkeypatch.setattr(cli.quire, "main", lack)
+    done = quire_here("engines")
+    assert (done.exit_code, done.output) == (1, "")
+    assert "Too many open files: 'model.bin': let this process open more files (ulimit -n)" in done.errors
 
 
 @pytest.mark.parametrize(("arguments", "exit_code"), [(["status", "nowhere"], 1), (["frobnicate"], 2)])

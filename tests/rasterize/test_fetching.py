@@ -1,20 +1,25 @@
 """Fetch, then render: what is the document's fault becomes a row, what is not is raised."""
 
 import hashlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import StorageSettings
+from pipeline.discover import discover
 from pipeline.errors import ConfigError, StorageError
 from pipeline.fetch import SourceCache
+from pipeline.probe import Prober
 from pipeline.rasterize.fetching import FetchingRasterizer
 from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import PageImage, PageRange, RasterizedPage
+from pipeline.records import DocumentStatus, PageImage, PageRange, RasterizedPage
 from tests import documents
 from tests.conftest import TestBucket
 
 PDF = documents.pdf([f"page {index}" for index in range(4)])
+OTHER = documents.pdf([f"another {index}" for index in range(4)])
 
 
 def page_range(uri: str, data: bytes = PDF) -> PageRange:
@@ -66,6 +71,66 @@ async def test_a_document_that_is_evicted_while_it_is_read_is_fetched_again(
         (tmp_path / "cache" / source.doc_id).unlink(missing_ok=True)
     assert [page.page_index for page in pages] == [0, 1, 2, 3]
     assert not [page.failure for page in pages if page.failure]
+
+
+@pytest.fixture
+def evicted(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
+    return make_sandbox(target="tests.rasterize.faults:Evicted")
+
+
+async def test_no_page_is_blamed_where_its_document_was_evicted_and_is_back_at_once(
+    tmp_path: Path, evicted: Sandbox, moto_bucket: TestBucket
+) -> None:
+    moto_bucket.put("a.pdf", PDF)
+    cache = SourceCache(tmp_path / "cache", 1 << 20, moto_bucket.settings)
+    pages = await render(cache, evicted, page_range(f"{moto_bucket.uri}/a.pdf"))
+    assert [(page.page_index, page.failure) for page in pages] == [(index, None) for index in range(4)]
+
+
+async def test_no_document_is_blamed_where_it_was_evicted_and_is_back_at_once(
+    tmp_path: Path, evicted: Sandbox, moto_bucket: TestBucket
+) -> None:
+    moto_bucket.put("a.pdf", PDF)
+    (ref,) = discover([f"{moto_bucket.uri}/a.pdf"], moto_bucket.settings)
+    prober = Prober(SourceCache(tmp_path / "cache", 1 << 20, moto_bucket.settings), evicted, 1 << 20, 10)
+    document = await prober.probe(ref)
+    assert (document.status, document.num_pages, document.detail) == (DocumentStatus.OK, 4, "")
+
+
+def rewrite(path: Path) -> None:
+    path.write_bytes(OTHER)
+
+
+def replace_by_another(path: Path) -> None:
+    path.with_suffix(".new").write_bytes(OTHER)
+    path.with_suffix(".new").replace(path)
+
+
+def touch(path: Path) -> None:
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "kinds"),
+    [
+        (rewrite, ["", "", "source_changed", "source_changed"]),
+        (replace_by_another, ["", "", "source_changed", "source_changed"]),
+        (Path.unlink, ["", "", "source_missing", "source_missing"]),
+        (touch, ["", "", "", ""]),
+    ],
+)
+async def test_a_local_document_that_changes_while_it_is_read_gives_no_mixture(
+    tmp_path: Path, sandbox: Sandbox, change: Callable[[Path], None], kinds: list[str]
+) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(PDF)
+    rasterizer = FetchingRasterizer(SourceCache(tmp_path / "cache", 1 << 20, StorageSettings()), sandbox)
+    pages = []
+    async for page in rasterizer.rasterize(page_range(str(path)), range(4), "tiny"):
+        pages.append(page)
+        if page.page_index == 1:
+            change(path)
+    assert [page.failure.kind if page.failure else "" for page in pages] == kinds
 
 
 async def test_a_password_that_planning_had_is_asked_for_again(tmp_path: Path, sandbox: Sandbox) -> None:

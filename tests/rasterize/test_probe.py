@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pymupdf
 import pytest
 
@@ -15,6 +16,7 @@ from pipeline.rasterize.images import ImageDocument
 from pipeline.rasterize.probe import Probe, probe
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.rasterize.views import RenderFailure
+from pipeline.rasterize.worker import RenderWorker
 from pipeline.records import DocumentStatus
 from tests import documents
 from tests.rasterize.faults import write_faults
@@ -141,6 +143,21 @@ async def test_a_probe_that_kills_its_reader(faulty: Sandbox, write: Write, faul
     assert found == Probe("application/pdf", 0, CORRUPT, found.detail)
     words = {"hang": "hung", "abort": "SIGABRT", "exit": "exit status 3", "nonsense": "no sense"}
     assert words[fault] in found.detail
+
+
+async def test_what_a_reader_says_as_it_ends_holds_nothing_of_this_installation(
+    faulty: Sandbox, write: Write
+) -> None:
+    path = write(documents.pdf())
+    write_faults(path, {"probe:mupdf": "raise", "probe:pdfium": "raise"})
+    detail = (await faulty.probe(path)).detail
+    assert detail.endswith("; last words: RuntimeError: said no)") and ".py" not in detail
+
+
+def test_what_a_reader_raises_ends_no_process(tmp_path: Path) -> None:
+    worker = RenderWorker({"max_pixels": 10**6, "passwords": [], "renderers": []}, np.zeros(0, np.uint8))
+    reply = worker.handle({"op": "probe", "path": str(tmp_path / "gone"), "renderers": ["mupdf"]})
+    assert "No such file" in reply["failure"]["message"] and str(tmp_path) not in reply["failure"]["message"]
 
 
 @pytest.mark.parametrize("fault", ["hang", "abort"])

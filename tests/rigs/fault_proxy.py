@@ -17,6 +17,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+# The server's answer to a request ("GET /bucket/key"), as bytes, made another one.
+Tamper = Callable[[str, bytes], bytes]
+
 # What is done with a connection; whoever accepted it closes it.
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
@@ -45,6 +48,8 @@ class FaultProxy:
     seed: int = 0
     burst_length: int = 3
     delay_s: float = 0.0  # before each answer
+    drip_s: float = 0.0  # before each byte of a body
+    tamper: Tamper = lambda request, answer: answer  # of what passes
     url: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     requests: list[tuple[str, dict[bytes, bytes]]] = field(default_factory=list)
@@ -74,21 +79,24 @@ class FaultProxy:
         try:
             head, body = await read_request(reader, writer)
             method, target, _ = head.decode("latin-1").split(" ", 2)
-            self.requests.append((f"{method} {target}", _headers(head)))
+            request = f"{method} {target}"
+            self.requests.append((request, _headers(head)))
             fault = self.choose(method)
             self.counts[fault] += 1
             await asyncio.sleep(self.delay_s)
-            await self._answer(fault, head, body, writer)
+            await self._answer(fault, request, head, body, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client went away, as clients do
 
-    async def _answer(self, fault: str, head: bytes, body: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, fault: str, request: str, head: bytes, body: bytes, writer: asyncio.StreamWriter
+    ) -> None:
         if fault in ("slow_down", "conflict"):
-            writer.write(_error_answer(*(_SLOW_DOWN if fault == "slow_down" else _CONFLICT)))
+            writer.write(error_answer(*(_SLOW_DOWN if fault == "slow_down" else _CONFLICT)))
         elif fault == "reset":
             reset(writer)
         else:
-            answer = await forward(self.target_port, head, body)
+            answer = self.tamper(request, await forward(self.target_port, head, body))
             head_size = answer.index(b"\r\n\r\n") + 4
             if fault == "lost_answer":
                 reset(writer)
@@ -96,9 +104,18 @@ class FaultProxy:
                 writer.write(answer[: head_size + (len(answer) - head_size) // 2])
                 await writer.drain()
                 reset(writer)
+            elif self.drip_s:
+                await self._drip(answer, head_size, writer)
             else:
                 writer.write(answer)
         if not writer.is_closing():
+            await writer.drain()
+
+    async def _drip(self, answer: bytes, head_size: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer[:head_size])
+        for position in range(head_size, len(answer)):
+            await asyncio.sleep(self.drip_s)
+            writer.write(answer[position : position + 1])
             await writer.drain()
 
 
@@ -151,10 +168,28 @@ def with_close(message: bytes) -> bytes:
     return b"\r\n".join([*lines, b"Connection: close"]) + end + body
 
 
-def _error_answer(status: str, code: str, message: str) -> bytes:
+def error_answer(status: str, code: str, message: str = "") -> bytes:
+    """What S3 says instead of an object: `status` as "404 Not Found", `code` as "NoSuchKey"."""
     body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'.encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nConnection: close\r\n"
     return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def refused(request: str, status: str, code: str) -> bytes:
+    """The same in answer to this request: a HEAD's has no body, so S3 cannot say why."""
+    answer = error_answer(status, code)
+    return answer.partition(b"<?xml")[0] if request.startswith("HEAD") else answer
+
+
+def with_body(answer: bytes, body: bytes) -> bytes:
+    """The same answer with another body, and its length."""
+    head = answer.partition(b"\r\n\r\n")[0]
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
+    return b"\r\n".join([*lines, b"Content-Length: %d" % len(body)]) + b"\r\n\r\n" + body
+
+
+def body_of(answer: bytes) -> bytes:
+    return answer.partition(b"\r\n\r\n")[2]
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
@@ -165,9 +200,11 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 @contextmanager
-def fault_proxy(target_port: int, rates: FaultRates, seed: int = 0, delay_s: float = 0.0) -> Iterator[FaultProxy]:
-    """Run the proxy in a thread of its own, on a free port."""
-    proxy = FaultProxy(target_port, rates, seed, delay_s=delay_s)
+def fault_proxy(
+    target_port: int, rates: FaultRates = FaultRates(), seed: int = 0, **more: Any
+) -> Iterator[FaultProxy]:
+    """Run the proxy in a thread of its own, on a free port. `more`: other fields of `FaultProxy`."""
+    proxy = FaultProxy(target_port, rates, seed, **more)
     with serving(proxy.serve) as (proxy.url, _):
         yield proxy
 
@@ -176,9 +213,9 @@ def fault_proxy(target_port: int, rates: FaultRates, seed: int = 0, delay_s: flo
 def serving(serve: Serve) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
     """A server in a thread of its own, on a free port: its address, and the loop that it runs in."""
     loop = asyncio.new_event_loop()
-    listener = loop.run_until_complete(Listener.of(serve))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    listener = asyncio.run_coroutine_threadsafe(Listener.of(serve), loop).result(timeout=60)
     try:
         yield f"http://127.0.0.1:{listener.port}", loop
     finally:

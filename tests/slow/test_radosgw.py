@@ -17,7 +17,7 @@ import pytest
 from jobs.convert import convert
 from jobs.plan import Inputs
 from pipeline.config import StorageSettings
-from pipeline.errors import PermissionDenied
+from pipeline.errors import CredentialsRefused, PermissionDenied
 from pipeline.storage import Folder, open_folder
 from tests.conftest import TestBucket, keys_of
 from tests.rigs.fault_proxy import fault_proxy
@@ -84,7 +84,7 @@ def test_wrong_credentials_are_refused_with_a_remedy(
     monkeypatch.setenv(variable, "wrong-and-secret")
     folder = rados_bucket.folder()
     for operation in (lambda: folder.get("a"), lambda: folder.put("a", b""), lambda: keys_of(folder)):
-        with pytest.raises(PermissionDenied, match="check the credentials") as caught:
+        with pytest.raises(CredentialsRefused, match="check the credentials") as caught:
             operation()
         assert "wrong-and-secret" not in str(caught.value)
 
