@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import stat
 import tempfile
@@ -24,6 +25,7 @@ from pipeline.flow_meter import FlowMeter, RunMeter, every_tick
 from pipeline.metrics import Report, Tally, report_nothing, tally
 from pipeline.rasterize.base import Rasterizer
 from pipeline.rasterize.fetching import FetchingRasterizer
+from pipeline.rasterize.known_page import rasterize_known_page
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import ImageT, PageImage, PageResult, Shard
 
@@ -130,9 +132,8 @@ def open_cache(flow: FlowSettings, storage: StorageSettings) -> SourceCache:
 async def _engines(settings: Settings) -> AsyncGenerator[EnginePool[PageImage]]:
     pool: EnginePool[PageImage] = EnginePool(
         [LocalHost(lambda: make_engine(settings))],
-        settings.engine.max_restarts_per_hour,
-        settings.engine.stuck_after_s,
-        settings.engine.start_timeout_s,
+        settings.engine,
+        functools.partial(rasterize_known_page, settings.render),
     )
     pool.start()
     try:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pipeline.config import EngineSettings, Settings, api_key
 from pipeline.engines.base import EngineNeeds, LocalEngine
 from pipeline.engines.profiles import DEFAULT_PROFILES, PROFILES
-from pipeline.errors import ConfigError, EngineDead, MissingDependency
+from pipeline.errors import ConfigError, EngineAway, MissingDependency
 from pipeline.held_image import HeldImage
 from pipeline.records import PageImage, Recognition, Request
 
@@ -182,7 +182,7 @@ class LocalHost:
     async def recognize(self, page: HeldImage[PageImage], request: Request) -> Recognition:
         image = await page.get()
         if self._engine is None:
-            raise EngineDead("the engine is not running")
+            raise EngineAway("the engine is not running")
         answer = self._engine.recognize(image, request, page.let_go)
         del image  # the engine has the only reference, so that its letting go frees the pixels
         return await answer

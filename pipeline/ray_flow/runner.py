@@ -25,6 +25,7 @@ from pipeline.flow_meter import FlowMeter, every_tick
 from pipeline.held_image import HeldImage
 from pipeline.local_flow import make_converter
 from pipeline.metrics import Tally, tally
+from pipeline.rasterize.known_page import rasterize_known_page
 from pipeline.ray_flow.metrics import ray_report
 from pipeline.ray_flow.workers import Work, cause, is_loss, rasterize_chunk, remote
 from pipeline.records import Failure, PageRange, PageResult, RasterizedPage, Recognition, Request, Shard
@@ -91,10 +92,7 @@ class Runner:
     def _make_flow(self, engines: Sequence[Any]) -> tuple[Converter[ImageRef], FlowMeter[ImageRef]]:
         settings, output_uri = self._work.settings, self._work.output_uri
         hosts = [RayEngineHost(engine) for engine in engines]
-        engine = settings.engine
-        pool: EnginePool[ImageRef] = EnginePool(
-            hosts, engine.max_restarts_per_hour, engine.stuck_after_s, engine.start_timeout_s
-        )
+        pool: EnginePool[ImageRef] = EnginePool(hosts, settings.engine, self._known_page)
         pool.start()
         folder = open_folder(output_uri, settings.storage)
         writer = ShardWriter(folder, provenance(settings), settings.text.write_markdown_files)
@@ -102,6 +100,10 @@ class Runner:
         converter = make_converter(settings, meter, meter, writer.write, lambda page: None)
         self._watcher = asyncio.create_task(every_tick(functools.partial(meter.look, converter.admission)))
         return converter, meter
+
+    async def _known_page(self, mode: str) -> RasterizedPage[ImageRef]:
+        page: RasterizedPage[Any] = await rasterize_known_page(self._work.settings.render, mode)
+        return page if page.image is None else replace(page, image=ray.put(page.image))
 
     async def look(self) -> tuple[Tally, FlowSums]:
         """What the open shards' pages add to the counters so far, and the sums of this runner's life."""

@@ -20,7 +20,7 @@ from ray.exceptions import RayError, RayTaskError
 from pipeline.config import FlowSettings, RenderSettings, Settings, StorageSettings
 from pipeline.engines.base import LocalEngine
 from pipeline.engines.choose import make_engine
-from pipeline.errors import EngineDead, ImageLost, PageRejected
+from pipeline.errors import EngineAway, EngineDead, ImageLost, PageRejected
 from pipeline.local_flow import open_cache
 from pipeline.rasterize.fetching import FetchingRasterizer
 from pipeline.rasterize.sandbox import Sandbox
@@ -96,7 +96,7 @@ class EngineWorker:
         for what was lost with a node.
         """
         if self._engine is None:
-            raise EngineDead("the engine's process is new and not started yet")
+            raise EngineAway("the engine's process is new and not started yet")
         try:
             page = await asyncio.wait_for(image[0], _FETCH_TIMEOUT_S)
         except (TimeoutError, RayError) as exc:
