@@ -29,7 +29,7 @@ from jobs.plan import Inputs, describe, num_committed_pages, plan_totals, plan_w
 from jobs.status import describe_account
 from pipeline.account import Account, take_account
 from pipeline.bottleneck import Verdict
-from pipeline.config import Settings
+from pipeline.config import Settings, ray_address
 from pipeline.engines.choose import pinned, require
 from pipeline.errors import AccountingError, MissingDependency, RunStopped
 from pipeline.finish import finish
@@ -88,7 +88,7 @@ async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
     """Plan what is new, convert what is not done, finish, and return the books. Raises `RunStopped` if a limit or the
     canary ends it before; what is open by then is committed."""
     cancel_on_sigterm()
-    require(settings)
+    require(settings, runs_here=not use_ray or ray_address(settings.ray) == "local")
     settings = await asyncio.to_thread(pinned, _with_latents_folder(settings, inputs.output))
     async with Sandbox(settings.render, inputs.passwords) as sandbox:
         return await _convert(inputs, settings, use_ray, sandbox)

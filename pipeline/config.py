@@ -292,6 +292,11 @@ def fingerprint(settings: Settings) -> str:
     return hashlib.sha256(canonical).hexdigest()[:16]
 
 
+def ray_address(ray: RaySettings) -> str:
+    """Of the cluster to join, or "local" for one to start here."""
+    return (environment("RAY_ADDRESS") or "local") if ray.address == "auto" else ray.address
+
+
 def environment(name: str) -> str:
     """A variable of the environment, empty where it is not set."""
     return os.environ.get(name, "")

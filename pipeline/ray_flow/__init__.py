@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +27,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from pipeline.bottleneck import FlowSums, Machinery, Verdict
-from pipeline.config import RaySettings, Settings
+from pipeline.config import RaySettings, Settings, ray_address
 from pipeline.convert import ShardQueue, first_cause
 from pipeline.engines.choose import needs
 from pipeline.errors import ConfigError, QuireError
@@ -69,7 +68,7 @@ async def convert_on_ray(shards: Iterable[Shard], work: Work, show: Callable[[Co
 def connect(settings: RaySettings, metrics_port: int = 0) -> None:
     """Join the cluster at `settings.address` (or RAY_ADDRESS), or start one here, which then serves its metrics at
     `metrics_port` (0: Ray's choice). Raises `QuireError`."""
-    address = os.environ.get("RAY_ADDRESS", "local") if settings.address == "auto" else settings.address
+    address = ray_address(settings)
     options: dict[str, Any] = {"address": address, "logging_level": logging.WARNING, "log_to_driver": False}
     if address == "local":
         options["include_dashboard"] = False
