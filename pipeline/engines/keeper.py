@@ -70,10 +70,10 @@ class Keeper(Generic[ImageT]):
                     raise EngineFailure(f"an engine was not ready within {limit_s:g} s, {how}") from exc
                 _log.warning("an engine was not ready within %g s and is started again", limit_s)
             except EngineDead as exc:
-                if time.monotonic() - started + pause_s > limit_s:
-                    raise EngineFailure(f"an engine was not ready within {limit_s:g} s: {exc}") from exc
                 if pause_s == _FIRST_PAUSE_S:
                     _log.warning("an engine is waited for, %g s at most: %s", limit_s, exc)
+                if time.monotonic() - started + pause_s > limit_s:
+                    raise EngineFailure(f"an engine was not ready within {limit_s:g} s: {exc}") from exc
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             except Exception as exc:
