@@ -5,10 +5,11 @@ stopped, and counts as dead. Each of those pages is under suspicion once more an
 under suspicion twice runs alone on an idle engine, so that if this engine dies too the page is to blame, and no
 innocent neighbour is.
 
-No page is blamed for what an engine does to every page: unless the engine has read another page meanwhile, it is
-given one of Quire's own. Where that fails, too, the engine is at fault, and the page is read elsewhere. Restarts are
-bounded per hour, and so is the time that an engine has to be ready: engines that keep dying with no page to blame, or
-of one page after the other without reading any, are given up, and with the last of them the run stops.
+No page is blamed for what an engine does to every page. The engine that a page runs alone on has read another one since
+it was started, and one that rejects a page has read another one meanwhile, or is given one of Quire's own to read.
+Where that fails, too, the engine is at fault, and the page is read elsewhere. Restarts are bounded per hour, and so is
+the time that an engine has to be ready: engines that keep dying with no page to blame, or of one page after the other
+without reading any, are given up, and with the last of them the run stops.
 
 Nothing waits for ever, whatever a host does: each call of one has a limit, and one that raises what it should not ends
 the run. Does not know what an engine is, nor where it runs: a host is one engine that can be started again, in this
@@ -104,18 +105,18 @@ class EnginePool(Generic[ImageT]):
         """Raises `PageRejected` (kind `engine_crash` for a page that kills engines, `engine_timeout` for one that
         they never answer) or `EngineFailure`."""
         suspicions: list[tuple[Slot[ImageT], Death]] = []
-        num_read, num_proofs = self._num_read, self._num_proofs
+        num_read = self._num_read
         while True:
             await page.get()  # before the clock of the attempt runs: to make it again may take long
             alone = len(suspicions) >= _SUSPICIONS_BEFORE_ALONE
             async with self._slot(alone) as (slot, life):
-                if life.done():
+                if life.done() or (alone and not await self._proves(slot, life, request, num_proofs=0)):
                     continue
-                num_proofs_here = slot.num_proofs
+                num_proofs = slot.num_proofs
                 try:
                     recognition = await self._within(slot.host.recognize(page, request))
                 except PageRejected as exc:
-                    if exc.kind not in ENGINE_FAULTS or await self._proves(slot, life, request, num_proofs_here):
+                    if exc.kind not in ENGINE_FAULTS or await self._proves(slot, life, request, num_proofs):
                         raise
                     continue
                 except EngineAway as exc:
@@ -128,7 +129,6 @@ class EnginePool(Generic[ImageT]):
                     self._num_read += 1
                     return recognition
             if alone:
-                await self._prove(request, num_proofs)
                 raise self._blame(suspicions, are_others_read=self._num_read > num_read)
 
     def _blame(self, suspicions: Sequence[tuple[Slot[ImageT], Death]], are_others_read: bool) -> PageRejected:
@@ -145,21 +145,9 @@ class EnginePool(Generic[ImageT]):
             "engine_crash", "engines died with this page in flight, the last one when it ran alone"
         )
 
-    @property
-    def _num_proofs(self) -> int:
-        return sum(slot.num_proofs for slot in self._slots)
-
-    async def _prove(self, request: Request, num_proofs: int) -> None:
-        """Return when an engine has read anything since `num_proofs`. Raises `EngineFailure` if none can."""
-        while self._num_proofs == num_proofs:
-            async with self._slot(alone=True) as (slot, life):
-                await self._proves(slot, life, request, slot.num_proofs, is_alone=True)
-
-    async def _proves(
-        self, slot: Slot[ImageT], life: Life, request: Request, num_proofs: int, is_alone: bool = False
-    ) -> bool:
-        """Whether the engine has read anything since `num_proofs`, Quire's own page if need be. One that has not is
-        ended, and started again."""
+    async def _proves(self, slot: Slot[ImageT], life: Life, request: Request, num_proofs: int) -> bool:
+        """Whether the engine, in this life, has read more than `num_proofs` pages, Quire's own if need be. One that has
+        not is ended, and started again."""
         async with slot.proving:
             if life.done() or slot.num_proofs > num_proofs:
                 return not life.done()
@@ -168,14 +156,16 @@ class EnginePool(Generic[ImageT]):
                 await self._within(slot.host.recognize(page, request))
             except PageRejected as exc:
                 if exc.kind in ENGINE_FAULTS:
-                    return self._fails(slot, life, exc, is_certain=True)
-            except (EngineDead, Late) as exc:  # perhaps of another page that it had meanwhile
-                return self._fails(slot, life, exc, is_certain=is_alone)
+                    return self._fails(slot, life, exc, num_fruitless=1)
+            except Late as exc:
+                return self._fails(slot, life, exc, num_fruitless=1)
+            except EngineDead as exc:  # as it may of another page that it had meanwhile, or for a while
+                return self._fails(slot, life, exc, num_fruitless=0)
             slot.note_proof()
             return True
 
-    def _fails(self, slot: Slot[ImageT], life: Life, error: Exception, is_certain: bool) -> bool:
-        slot.num_fruitless += is_certain
+    def _fails(self, slot: Slot[ImageT], life: Life, error: Exception, num_fruitless: int) -> bool:
+        slot.num_fruitless += num_fruitless
         self._bury(slot, life, f"it fails on a page of Quire's own, too: {_words(error)}", may_run=True)
         return False
 

@@ -76,7 +76,7 @@ class Slot(Generic[ImageT]):
     life: Life | None = None  # the present one, or the last
     num_busy: int = 0  # pages that hold it
     num_deaths: int = 0
-    num_proofs: int = 0  # pages that it read, Quire's own included
+    num_proofs: int = 0  # pages that it read in this life, Quire's own included
     num_fruitless: int = 0  # lives, one after the other, in which it failed on Quire's own page
     deaths: deque[Death] = field(
         default_factory=deque
@@ -107,6 +107,7 @@ class Slot(Generic[ImageT]):
     def begin_life(self) -> None:
         self.become(State.READY)
         self.life = asyncio.get_running_loop().create_future()
+        self.num_proofs = 0
 
     def release(self, life: Life) -> None:
         """Let a reserved engine take pages again, if it is still in the life that was reserved."""

@@ -299,9 +299,25 @@ async def test_an_engine_that_dies_of_every_page_is_at_fault() -> None:
     async def die(_: int, page: str) -> None:
         raise EngineDead(f"died of {page}")
 
-    answers = await run([ScriptedHost(on_read=die)], ["p0"])
+    host = ScriptedHost(on_read=die)
+    answers = await run([host], ["p0"], restarts(5))
     assert isinstance(answers["p0"], EngineFailure)
-    assert f"died of {KNOWN_PAGE}" in str(answers["p0"])
+    assert (
+        f"died 6 times within an hour, the last time of: it fails on a page of Quire's own, too: died of {KNOWN_PAGE}"
+        in str(answers["p0"])
+    )
+
+
+async def test_a_page_that_met_an_outage_again_and_again_is_read_when_it_is_over() -> None:
+    """Nothing else was read meanwhile."""
+
+    async def die_for_a_while(number: int, page: str) -> None:
+        if number < 8:
+            raise EngineDead("the server is busy")
+
+    host = ScriptedHost(on_read=die_for_a_while)
+    answers = await run([host], ["p0"])
+    assert isinstance(answers["p0"], Recognition)
 
 
 async def test_an_engine_that_was_gone_before_it_had_a_page_blames_none() -> None:
