@@ -173,16 +173,16 @@ async def _convert_on_ray(
         from pipeline import ray_flow
     except ImportError as exc:
         raise MissingDependency("--ray needs the package ray: pip install 'quire[ray]'") from exc
-    ray_flow.connect(settings.ray, settings.metrics.port)
+    cluster = ray_flow.connect(settings.ray, settings.metrics.port)
     cancel_on_sigterm()  # joining a cluster installs a handler of Ray's own
     try:
         work = ray_flow.Work(settings, open_folder(inputs.output, settings.storage).uri, inputs.passwords)
         shards = await _begun(gate.shards(num_devices(settings, ray_flow.num_engines(settings))))
         if shards is None:
             return None
-        return await ray_flow.convert_on_ray(shards, work, show)
+        return await ray_flow.convert_on_ray(shards, work, show, cluster)
     finally:
-        ray_flow.disconnect()
+        ray_flow.disconnect(cluster)
 
 
 async def _begun(shards: Iterator[Shard]) -> Iterator[Shard] | None:

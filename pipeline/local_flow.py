@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 import stat
@@ -13,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pipeline.admission import Admission
+from pipeline.background import run_beside
 from pipeline.bottleneck import Machinery, Verdict
 from pipeline.config import FlowSettings, Settings, StorageSettings
 from pipeline.convert import Converter, PageObserver, Writer, convert_shards
@@ -69,7 +69,7 @@ async def convert_with(
             run_meter.update(counts, [meter.sums])
 
         converter = make_converter(settings, meter, meter, write, see)
-        watcher = asyncio.create_task(every_tick(look))
+        watcher = run_beside("the meter", every_tick(look))
         try:
             await convert_shards(shards, converter, settings.flow.open_shards)
         finally:

@@ -28,6 +28,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.loggers import StatLoggerBase
 
+from pipeline.background import run_beside
 from pipeline.deepseek_vllm import ARCHITECTURE
 from pipeline.deepseek_vllm.guard_proof import prove_guard
 from pipeline.errors import EngineDead, MissingDependency, PageRejected
@@ -74,7 +75,7 @@ class VllmProcess:
         self._stuck_after_s = stuck_after_s
         self._numbers = itertools.count()
         self._num_busy = 0
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        self._watcher = run_beside("the watch over vLLM's steps", self._watch())
 
     @classmethod
     async def start(cls, arguments: Mapping[str, Any], see_step: SeeStep, stuck_after_s: float) -> VllmProcess:

@@ -28,7 +28,12 @@ from pipeline.records import Failure, PageImage, PageRange, RasterizedPage, Reco
 
 remote: Any = ray.remote  # Ray's stubs know neither streaming tasks nor concurrent actors
 
+MAX_CALLS = 1 << 14
+"""That an actor takes at once: above any engine's window, and twice `flow.open_shards`. What it does not take waits
+unseen, and who asks whether it is alive waits behind that."""
+
 _FETCH_TIMEOUT_S = 60.0  # of an image from another node; megabytes
+_KEPT_S = 600.0  # an answer that nobody has asked for: its runner is gone
 
 _Answer = tuple[Recognition | Failure, int]
 
@@ -107,6 +112,7 @@ class EngineWorker:
         task.add_done_callback(lambda _: is_read.set())
         ticket = uuid.uuid4().hex
         self._begun[ticket] = task
+        asyncio.get_running_loop().call_later(_KEPT_S, self._forget, ticket)
         await is_read.wait()
         return ticket
 
@@ -116,6 +122,10 @@ class EngineWorker:
         if task is None:
             raise EngineDead("the engine's process died with this page, and this is a new one")
         return await task
+
+    def _forget(self, ticket: str) -> None:
+        if task := self._begun.pop(ticket, None):
+            task.cancel()
 
     async def _answer(self, answer: Coroutine[Any, Any, Recognition]) -> _Answer:
         try:
@@ -128,7 +138,7 @@ class EngineWorker:
             os._exit(1)
 
 
-EngineActor = remote(max_restarts=-1, max_task_retries=0, max_concurrency=1024)(EngineWorker)
+EngineActor = remote(max_restarts=-1, max_task_retries=0, max_concurrency=MAX_CALLS)(EngineWorker)
 
 
 def is_loss(error: Exception) -> bool:
