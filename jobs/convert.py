@@ -89,6 +89,8 @@ async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
     canary ends it before; what is open by then is committed."""
     cancel_on_sigterm()
     require(settings, runs_here=not use_ray or ray_address(settings.ray) == "local")
+    if settings.engine.name == "scripted":
+        click.echo("the engine scripted reads nothing: it makes words up, for tests and benchmarks", err=True)
     settings = await asyncio.to_thread(pinned, _with_latents_folder(settings, inputs.output))
     async with Sandbox(settings.render, inputs.passwords) as sandbox:
         return await _convert(inputs, settings, use_ray, sandbox)

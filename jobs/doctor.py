@@ -23,7 +23,7 @@ from jobs.options import settings_from, settings_options
 from pipeline.config import Settings
 from pipeline.engines.base import LocalEngine
 from pipeline.engines.choose import ladder, make_engine, require
-from pipeline.errors import GuardNotApplied, PageError, QuireError
+from pipeline.errors import ConfigError, GuardNotApplied, MissingDependency, PageError, QuireError
 from pipeline.rasterize.known_page import rasterize_known_page
 
 
@@ -110,10 +110,14 @@ def check_driver(_: Settings) -> Finding:
 
 
 def check_packages(settings: Settings) -> Finding:
-    """What the engine needs is installed."""
+    """What the engine needs is installed, and its settings fit together."""
     try:
-        require(settings)
-    except QuireError as exc:
+        require(settings, runs_here=settings.engine.name != "vllm")  # its GPU has a check of its own
+    except ConfigError as exc:
+        return Finding(
+            "settings", False, str(exc), "give the setting that the message names, with --set or --config"
+        )
+    except MissingDependency as exc:
         return Finding(
             "packages", False, str(exc), "install what is missing into this environment, then try again"
         )

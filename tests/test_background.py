@@ -13,7 +13,10 @@ async def test_one_that_fails_is_logged_and_one_that_is_cancelled_is_not(caplog:
     async def fail() -> None:
         raise RuntimeError("no such gauge")
 
-    failing, waiting = run_beside("the meter", fail()), run_beside("the bar", asyncio.sleep(1000))
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    failing, waiting = run_beside("the meter", fail()), run_beside("the bar", wait())
     await asyncio.wait({failing})
     waiting.cancel()
     await asyncio.gather(failing, waiting, return_exceptions=True)

@@ -419,12 +419,16 @@ class StandInRunner:
         return SimpleNamespace(remote=remote)
 
 
+async def nothing_is_lost() -> None:
+    await asyncio.Event().wait()
+
+
 async def feed(runner: StandInRunner) -> Counter[str]:
     """What is shown in the end of one shard."""
     shown: list[Counter[str]] = []
     meter = RunMeter(Machinery(1, 1.0, 1.0, None, "engine"), report_nothing)
     feeder = Feeder(ShardQueue([Shard("one", ())]), [(runner, [])], 1, meter, shown.append)
-    await asyncio.wait_for(feeder.run(asyncio.sleep(1000)), timeout=60)
+    await asyncio.wait_for(feeder.run(nothing_is_lost()), timeout=60)
     return shown[-1]
 
 
