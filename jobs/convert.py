@@ -28,7 +28,7 @@ from jobs.plan import Inputs, describe, num_committed_pages, plan_totals, plan_w
 from jobs.status import describe_account
 from pipeline.account import Account, take_account
 from pipeline.bottleneck import Verdict
-from pipeline.config import Settings, StorageSettings
+from pipeline.config import Settings, StorageSettings, ray_address
 from pipeline.discover import looked_up
 from pipeline.engines.choose import pinned, require
 from pipeline.errors import AccountingError, MissingDependency, RunStopped
@@ -89,7 +89,9 @@ def convert_command(
 async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
     """Plan what is new, convert what is not done, finish, and return the books. Raises `RunStopped` if a limit or the
     canary ends it before; what is open by then is committed."""
-    require(settings)
+    require(settings, runs_here=not use_ray or ray_address(settings.ray) == "local")
+    if settings.engine.name == "scripted":
+        click.echo("the engine scripted reads nothing: it makes words up, for tests and benchmarks", err=True)
     settings = await asyncio.to_thread(pinned, _with_latents_folder(settings, inputs.output))
     account = await _convert_once(inputs, settings, use_ray)
     if inputs.listing is None and await asyncio.to_thread(_is_there_again, account, settings.storage):
@@ -189,16 +191,16 @@ async def _convert_on_ray(
         from pipeline import ray_flow
     except ImportError as exc:
         raise MissingDependency("--ray needs the package ray: pip install 'quire[ray]'") from exc
-    ray_flow.connect(settings.ray, settings.metrics.port)
+    cluster = ray_flow.connect(settings.ray, settings.metrics.port)
     heed_sigterm()  # joining a cluster installs a handler of Ray's own
     try:
         work = ray_flow.Work(settings, open_folder(inputs.output, settings.storage).uri, inputs.passwords)
         shards = await _begun(gate.shards(num_devices(settings, ray_flow.num_engines(settings))))
         if shards is None:
             return None
-        return await ray_flow.convert_on_ray(shards, work, show)
+        return await ray_flow.convert_on_ray(shards, work, show, cluster)
     finally:
-        ray_flow.disconnect()
+        ray_flow.disconnect(cluster)
 
 
 async def _begun(shards: Iterator[Shard]) -> Iterator[Shard] | None:

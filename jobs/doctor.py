@@ -7,19 +7,15 @@ here, through the same rasterizer and engine that a run uses.
 from __future__ import annotations
 
 import importlib.metadata
-import io
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
-from PIL import Image, ImageDraw, ImageFont
 
 from jobs.ending import run
 from jobs.exit_codes import EXIT_ERROR
@@ -27,12 +23,8 @@ from jobs.options import settings_from, settings_options
 from pipeline.config import Settings
 from pipeline.engines.base import LocalEngine
 from pipeline.engines.choose import ladder, make_engine, require
-from pipeline.errors import GuardNotApplied, PageError, QuireError
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import PageImage, PageRange
-
-_WORDS = "Quire reads this page."
-_SIZE_PX = (1240, 1754)
+from pipeline.errors import ConfigError, GuardNotApplied, MissingDependency, PageError, QuireError
+from pipeline.rasterize.known_page import rasterize_known_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +110,14 @@ def check_driver(_: Settings) -> Finding:
 
 
 def check_packages(settings: Settings) -> Finding:
-    """What the engine needs is installed."""
+    """What the engine needs is installed, and its settings fit together."""
     try:
-        require(settings)
-    except QuireError as exc:
+        require(settings, runs_here=settings.engine.name != "vllm")  # its GPU has a check of its own
+    except ConfigError as exc:
+        return Finding(
+            "settings", False, str(exc), "give the setting that the message names, with --set or --config"
+        )
+    except MissingDependency as exc:
         return Finding(
             "packages", False, str(exc), "install what is missing into this environment, then try again"
         )
@@ -205,34 +201,15 @@ async def _read_page(engine: LocalEngine, settings: Settings) -> Finding:
     request = ladder(settings)[0]
     started = time.monotonic()
     try:
-        page = await _draw_page(settings, request.mode)
-        answer = await engine.recognize(page, request)
+        page = await rasterize_known_page(settings.render, request.mode)
+        if page.image is None:
+            raise PageError(page.failure.message if page.failure else "it could not be rasterized")
+        answer = await engine.recognize(page.image, request)
     except PageError as exc:
         return Finding("page", False, f"one page could not be read: {exc}", "run again with -vv and report it")
     text = " ".join((answer.text or " ".join(block.text for block in answer.blocks or ())).split())
     seconds = time.monotonic() - started
     return Finding("page", True, f"read at mode {request.mode} in {seconds:.1f} s: {text[:60]!r}")
-
-
-async def _draw_page(settings: Settings, mode: str) -> PageImage:
-    """A drawn page, through the sandbox that all pages go through."""
-    image = Image.new("RGB", _SIZE_PX, "white")
-    ImageDraw.Draw(image).text((150, 200), _WORDS, fill="black", font=ImageFont.load_default(48))
-    png = io.BytesIO()
-    image.save(png, "png")
-    with tempfile.NamedTemporaryFile(suffix=".png") as file:
-        file.write(png.getvalue())
-        file.flush()
-        source = PageRange(file.name, "", len(png.getvalue()), "0" * 64, "image/png", 1, 0, 1)
-        sandbox = Sandbox(settings.render, (), num_workers=1)
-        try:
-            async for page in sandbox.rasterize(Path(file.name), source, [0], mode):
-                if page.image is not None:
-                    return page.image
-                raise PageError(page.failure.message if page.failure else "it could not be rasterized")
-        finally:
-            await sandbox.close()
-    raise PageError("the rasterizer gave nothing")
 
 
 def _version(package: str) -> str:

@@ -34,7 +34,7 @@ def _engines() -> list[str]:
         settings = replace(Settings(), engine=replace(EngineSettings(), name=name))
         missing = what_is_missing(settings)
         lines.append(f"{name:<12}{f'no, needs {missing}' if missing else 'yes'}")
-    return lines
+    return [*lines, "scripted reads nothing: it makes words up, for tests and benchmarks"]
 
 
 def _profiles() -> list[str]:

@@ -93,7 +93,7 @@ class EngineSettings:
     ngram_whitelist: tuple[int, ...] = ()  # token ids that may end a repeated n-gram
     page_timeout_s: Seconds = 300.0  # of one attempt of an engine that works on one page at a time
     stuck_after_s: Seconds = 1800.0  # an engine that leaves an attempt unanswered so long is ended
-    start_timeout_s: Seconds = 1800.0  # so is one that is not ready to read in that time
+    start_timeout_s: Seconds = 1800.0  # so is one that is not ready in that time; a server is waited for so long
     latents: Literal["off", "keep", "reuse"] = "off"  # of pages, on storage; reuse keeps what it does not find
     latents_uri: str = ""  # where; empty: "latents" in the output folder
     max_restarts_per_hour: Positive = 20  # of each engine; beyond it the engine is given up
@@ -291,6 +291,11 @@ def fingerprint(settings: Settings) -> str:
     """16 hex digits that differ whenever `result_settings` do."""
     canonical = json.dumps(result_settings(settings), sort_keys=True).encode()
     return hashlib.sha256(canonical).hexdigest()[:16]
+
+
+def ray_address(ray: RaySettings) -> str:
+    """Of the cluster to join, or "local" for one to start here."""
+    return (environment("RAY_ADDRESS") or "local") if ray.address == "auto" else ray.address
 
 
 def environment(name: str) -> str:

@@ -22,6 +22,7 @@
     ├── DamagedResults          a file of the output folder is damaged or gone
     └── PageError               how one page's attempt ended, between an engine and its caller
         ├── EngineDead          the engine is gone; the page may be innocent
+        │   └── EngineAway      it was gone before it had the page, which is innocent
         ├── ImageLost           the page's pixels are gone with their machine; rasterize again
         └── PageRejected        the engine refuses or fails this page; it will again
 
@@ -120,8 +121,16 @@ class EngineDead(PageError):
     pass
 
 
+class EngineAway(EngineDead):
+    pass
+
+
 class ImageLost(PageError):
     pass
+
+
+ENGINE_FAULTS = frozenset({"engine_crash", "engine_timeout", "refused", "broken_off"})
+"""Kinds of `PageRejected` that an engine's set-up may be to blame for, and not the page."""
 
 
 class PageRejected(PageError):

@@ -28,8 +28,8 @@ class ImageNotMade(PageRejected):
 class HeldImage(Generic[ImageT]):
     """One image of one page. For one user at a time.
 
-    `make_again` rasterizes the page once more at the same mode. `resize` is told how many bytes are held whenever that
-    changes.
+    `make_again` rasterizes the page once more at the same mode. `resize` is told how many bytes are held, at once and
+    whenever that changes.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class HeldImage(Generic[ImageT]):
         self._num_bytes = num_bytes
         self._make_again = make_again
         self._resize = resize
+        resize(num_bytes)
 
     async def get(self) -> ImageT:
         """The image, made again if it was let go. Raises `ImageNotMade` where that fails."""

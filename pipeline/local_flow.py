@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import os
 import stat
 import tempfile
@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pipeline.admission import Admission
+from pipeline.background import run_beside
 from pipeline.bottleneck import Machinery, Verdict
 from pipeline.config import FlowSettings, Settings, StorageSettings
 from pipeline.convert import Converter, PageObserver, Writer, convert_shards
@@ -25,6 +26,7 @@ from pipeline.flow_meter import FlowMeter, RunMeter, every_tick
 from pipeline.metrics import Report, Tally, report_nothing, tally
 from pipeline.rasterize.base import Rasterizer
 from pipeline.rasterize.fetching import FetchingRasterizer
+from pipeline.rasterize.known_page import rasterize_known_page
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import ImageT, PageImage, PageResult, Shard
 
@@ -71,7 +73,7 @@ async def convert_with(
             run_meter.update(counts, [meter.sums])
 
         converter = make_converter(settings, meter, meter, write, see)
-        watcher = asyncio.create_task(every_tick(look))
+        watcher = run_beside("the meter", every_tick(look))
         try:
             await convert_shards(shards, converter, settings.flow.open_shards)
         finally:
@@ -135,9 +137,8 @@ def open_cache(flow: FlowSettings, storage: StorageSettings) -> SourceCache:
 async def _engines(settings: Settings) -> AsyncGenerator[EnginePool[PageImage]]:
     pool: EnginePool[PageImage] = EnginePool(
         [LocalHost(lambda: make_engine(settings))],
-        settings.engine.max_restarts_per_hour,
-        settings.engine.stuck_after_s,
-        settings.engine.start_timeout_s,
+        settings.engine,
+        functools.partial(rasterize_known_page, settings.render),
     )
     pool.start()
     try:

@@ -98,6 +98,8 @@ class PageReader(Generic[ImageT]):
     ) -> PageResult:
         for rung, request in enumerate(self.ladder):
             if rung > 0:
+                if image is not None:
+                    image.let_go()  # no engine wants the rung before once more
                 page, image = self.hold(await self.rasterize_again(page.page_index, request.mode))
             result = replace(result, image=page.image_info, facts=page.facts, renderer=page.renderer)
             if page.failure is not None or image is None:

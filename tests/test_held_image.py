@@ -41,7 +41,7 @@ async def test_an_image_that_is_let_go_is_freed_and_made_again() -> None:
     assert watched() is None
     first = await held.get()
     assert await held.get() is first
-    assert (maker.num_made, maker.sizes) == (1, [0, 0, 10])
+    assert (maker.num_made, maker.sizes) == (1, [10, 0, 0, 10])
 
 
 async def test_an_image_that_cannot_be_made_again_is_the_pages_failure() -> None:

@@ -1,7 +1,7 @@
 """A page's way from its first image to its one outcome, attempt by attempt."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -97,6 +97,30 @@ async def test_each_rung_gets_pixels_of_its_own_mode() -> None:
     assert engine.seen == [(f"pixels at {mode}", mode) for mode in ("tiny", "base", "gundam")]
     assert [attempt.outcome for attempt in result.attempts] == ["loop", "truncated", "ok"]
     assert result.image is not None and result.image.mode == "gundam"
+
+
+async def test_the_bytes_of_each_rung_are_counted_while_they_are_held() -> None:
+    """An engine that has read the pixels lets go of them; those of the next rung are larger."""
+    held_bytes: list[int] = []
+    seen: list[int] = []
+
+    class LettingGo(Engine):
+        async def recognize(self, held: HeldImage[str], request: Request) -> Recognition:
+            seen.append(held_bytes[-1])
+            held.let_go()
+            return self.answers.pop(0)()
+
+    async def again(page_index: int, mode: str) -> RasterizedPage[str]:
+        assert held_bytes[-1] == 0, "nothing is held of the rung before"
+        page = rasterized(mode)
+        assert page.image_info is not None
+        return replace(page, image_info=replace(page.image_info, num_bytes=3_000))
+
+    reader = PageReader(SOURCE, LettingGo([loop, good]), LADDER, again, held_bytes.append)
+    first = rasterized()
+    assert first.image_info is not None
+    await reader.read(*reader.hold(first))
+    assert seen == [first.image_info.num_bytes, 3_000]
 
 
 async def test_the_end_of_the_ladder_is_a_failure_that_keeps_the_raw_text() -> None:

@@ -20,7 +20,7 @@ import itertools
 import math
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jobs.bench.virtual_time import VirtualTimeLoop
@@ -199,6 +199,10 @@ class SimulatedRasterizer:
         """Holds nothing."""
 
 
+async def _known_page(mode: str) -> RasterizedPage[Any]:
+    return RasterizedPage(0, "simulated", 0.0, image="pixels")
+
+
 class _Runner:
     """What `ray_flow.runner.Runner` and the driver's feeder do for one group of engines."""
 
@@ -228,9 +232,8 @@ class _Runner:
         rasterizer = SimulatedRasterizer(self._cluster)
         for home in self._homes:
             await home.is_up.wait()
-            pool: EnginePool[Any] = EnginePool(
-                self._engines, self._settings.engine.max_restarts_per_hour, math.inf, math.inf
-            )
+            patient = replace(self._settings.engine, stuck_after_s=math.inf, start_timeout_s=math.inf)
+            pool: EnginePool[Any] = EnginePool(self._engines, patient, _known_page)
             pool.start()
             self._converter = make_converter(self._settings, rasterizer, pool, write, lambda page: None)
             self._is_up.set()

@@ -25,7 +25,8 @@ class Engine(Protocol[ImageT]):
         ...
 
     async def recognize(self, page: HeldImage[ImageT], request: Request) -> Recognition:
-        """One attempt at one page. Raises `EngineDead`, `ImageLost` or `PageRejected`."""
+        """One attempt at one page. Raises `EngineDead`, `EngineAway` if it did not come to the page, `ImageLost` or
+        `PageRejected`."""
         ...
 
     async def close(self) -> None: ...
@@ -42,7 +43,7 @@ class LocalEngine(Protocol):
     async def recognize(
         self, page: PageImage, request: Request, let_go: Callable[[], None] = lambda: None
     ) -> Recognition:
-        """One attempt at one page. Raises `EngineDead` or `PageRejected`.
+        """One attempt at one page. Raises `EngineDead`, `EngineAway` if it did not come to the page, or `PageRejected`.
 
         An engine that has read the pixels long before it answers drops `page` and calls `let_go`, once.
         """

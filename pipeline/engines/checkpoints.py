@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.errors import ConfigError, MissingDependency
 
 _WANTED_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")  # no code: none of it is run
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _BLOCK_BYTES = 1 << 24
 
 
@@ -22,12 +23,8 @@ def local_checkpoint(model: str, revision: str) -> Path:
 
     Raises `ConfigError` if there is none.
     """
-    if not model:
-        raise ConfigError("engine.model is empty: name a model of the hub or a folder with a checkpoint")
-    if Path(model).is_dir():
-        return Path(model).resolve()
-    if model.startswith(("/", ".")):
-        raise ConfigError(f"engine.model: there is no folder {model}")
+    if folder := _named_folder(model):
+        return folder
     try:
         from huggingface_hub import snapshot_download
     except ImportError as exc:
@@ -43,8 +40,8 @@ def pin_revision(model: str, revision: str) -> str:
 
     Asks the hub, or looks at what was fetched before where the hub does not answer. Raises `ConfigError`.
     """
-    if Path(model).is_dir():
-        return revision_of(Path(model).resolve())
+    if folder := _named_folder(model):
+        return revision_of(folder)
     if re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
     try:
@@ -65,6 +62,20 @@ def pin_revision(model: str, revision: str) -> str:
             f"cannot find out which revision of {model} there is: the hub says nothing ({unanswered}), and it was not "
             "fetched before. Set engine.model_revision to a commit, or engine.model to a folder"
         ) from exc
+
+
+def _named_folder(model: str) -> Path | None:
+    """The folder that the setting names, or None where it names a model of the hub. Raises `ConfigError` where it
+    can be neither."""
+    if not model:
+        raise ConfigError("engine.model is empty: name a model of the hub or a folder with a checkpoint")
+    if Path(model).is_dir():
+        folder = Path(model).resolve()
+        read_config(folder)
+        return folder
+    if not _HUB_NAME.fullmatch(model):
+        raise ConfigError(f"engine.model: there is no folder {model}, and models of the hub are named OWNER/NAME")
+    return None
 
 
 def read_config(checkpoint: Path) -> dict[str, Any]:

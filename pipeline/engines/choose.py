@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from pipeline.config import EngineSettings, Settings, api_key
 from pipeline.engines.base import EngineNeeds, LocalEngine
+from pipeline.engines.gpu import has_gpu
 from pipeline.engines.profiles import DEFAULT_PROFILES, PROFILES
-from pipeline.errors import ConfigError, EngineDead, MissingDependency
+from pipeline.engines.tesseract_languages import missing_for_tesseract
+from pipeline.errors import ConfigError, EngineAway, MissingDependency
 from pipeline.held_image import HeldImage
 from pipeline.records import PageImage, Recognition, Request
 
@@ -51,12 +52,13 @@ def needs(settings: Settings) -> EngineNeeds:
     return EngineNeeds(num_gpus=0, num_cpus=0.75, rasterizer_cpus=0.25, shares_cpus=True)
 
 
-def require(settings: Settings) -> None:
+def require(settings: Settings, runs_here: bool = True) -> None:
     """Raise `MissingDependency` if what the engine needs is not installed, before any work is done for it, and
-    `ConfigError` if it is told to do what it cannot."""
-    if missing := what_is_missing(settings):
-        raise MissingDependency(f"the engine {settings.engine.name} needs {missing}")
+    `ConfigError` if it is told to do what it cannot. Where it does not run on this machine, nothing is asked of the
+    machine but the packages that all machines of a cluster have alike."""
     refuse_contradictions(settings)
+    if missing := what_is_missing(settings) if runs_here else _missing_packages(settings):
+        raise MissingDependency(f"the engine {settings.engine.name} needs {missing}")
 
 
 def refuse_contradictions(settings: Settings) -> None:
@@ -71,7 +73,20 @@ def refuse_contradictions(settings: Settings) -> None:
 
 
 def what_is_missing(settings: Settings) -> str:
-    """What the engine needs and has not, with the command that installs it; empty if it can run."""
+    """What the engine needs and has not on this machine, and how it gets it; empty if it can run."""
+    if missing := _missing_packages(settings):
+        return missing
+    if settings.engine.name == "tesseract":
+        return missing_for_tesseract(settings.tesseract.languages)
+    if needs(settings).num_gpus and not has_gpu():
+        return (
+            "a GPU, and none is to be reached here (`quire doctor --engine vllm` says why); a CPU build of vLLM wants "
+            "--set vllm.device=cpu"
+        )
+    return ""
+
+
+def _missing_packages(settings: Settings) -> str:
     name = settings.engine.name
     packages = _PACKAGES.get(name, ())
     if name == "rapidocr":
@@ -80,8 +95,6 @@ def what_is_missing(settings: Settings) -> str:
     if missing:
         extra = "openvino" if "openvino" in missing else _EXTRAS[name]
         return f"{' and '.join(missing)}: pip install 'quire[{extra}]'"
-    if name == "tesseract" and shutil.which("tesseract") is None:
-        return "the program tesseract: apt-get install tesseract-ocr"
     return ""
 
 
@@ -126,7 +139,7 @@ async def make_engine(settings: Settings, num_processes: int | None = None) -> L
         case "tesseract":
             from pipeline.engines.tesseract_engine import TesseractEngine
 
-            return TesseractEngine(
+            return await TesseractEngine.start(
                 num_processes=num_processes or settings.tesseract.num_processes or num_cores(),
                 languages=settings.tesseract.languages,
                 page_timeout_s=settings.engine.page_timeout_s,
@@ -182,7 +195,7 @@ class LocalHost:
     async def recognize(self, page: HeldImage[PageImage], request: Request) -> Recognition:
         image = await page.get()
         if self._engine is None:
-            raise EngineDead("the engine is not running")
+            raise EngineAway("the engine is not running")
         answer = self._engine.recognize(image, request, page.let_go)
         del image  # the engine has the only reference, so that its letting go frees the pixels
         return await answer

@@ -2,7 +2,8 @@
 
 A page goes out as one image in a data URL, answers come back whole. Retries, with their waits, are the client
 library's. A refusal of the page itself is the page's; a refusal of the key or the model stops the run; a server that
-stays unreachable, busy or broken beyond the retries is a dead engine. The key is never part of a message.
+stays unreachable, busy or broken beyond the retries is a dead engine. One that takes no log-probabilities is asked for
+none. The key is never part of a message.
 
 Does not know which model the server has, nor how its text is read.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import logging
 import os
 import statistics
 import zlib
@@ -24,13 +26,19 @@ from PIL import Image
 
 from pipeline.config import EngineSettings, HttpSettings
 from pipeline.engines.page_content import content_of
-from pipeline.errors import EngineDead, EngineFailure, PageRejected
+from pipeline.errors import EngineAway, EngineDead, EngineFailure, PageRejected
 from pipeline.records import PageImage, Pixels, Recognition, Request
 
+_log = logging.getLogger(__name__)
+
 _OF_THE_PAGE = frozenset({400, 413, 422})
-_OF_THE_SETTINGS = frozenset({401, 403, 404})
+_OF_THE_KEY = frozenset({401, 403})
+_NOT_FOUND = 404
+_TOO_MANY_REQUESTS = 429
 _LISTS_NO_MODELS = frozenset({404, 405, 501})
+_NOT_REACHED = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})  # of whichever httpx the client has
 _MAX_MESSAGE_CHARS = 300
+_MAX_MODELS_SHOWN = 5
 
 
 class HttpEngine:
@@ -49,11 +57,12 @@ class HttpEngine:
         self._encoders = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="encode")
         self._running: set[asyncio.Task[Recognition]] = set()
         self._is_closed = False
+        self._takes_logprobs: bool | None = None  # until it has read a page
 
     @classmethod
     async def start(cls, engine: EngineSettings, http: HttpSettings, api_key: str = "") -> HttpEngine:
-        """Have one whose server answers; a server need not list its models. Raises `EngineDead` for one that does not
-        answer: no page is to blame for that. Raises `EngineFailure` if it refuses the key."""
+        """Have one whose server answers, within half of `engine.start_timeout_s`; it need not list its models. Raises
+        `EngineDead` for one that does not answer, and `EngineFailure` if it refuses the key."""
         made = cls(engine, http, api_key)
         try:
             await made._knock()
@@ -74,7 +83,7 @@ class HttpEngine:
         Raises `PageRejected` (refused, content_filter), `EngineDead`, or `EngineFailure` where every page would fail.
         """
         if self._is_closed:
-            raise EngineDead("the engine is closed")
+            raise EngineAway("the engine is closed")
         task = asyncio.create_task(self._ask(page, request))
         self._running.add(task)
         try:
@@ -96,25 +105,46 @@ class HttpEngine:
 
     async def _knock(self) -> None:
         try:
-            await self._client.models.list()
+            await self._models()
         except openai.APIStatusError as exc:
-            if exc.status_code in (401, 403):
-                raise self._refusal(exc) from None
             if exc.status_code not in _LISTS_NO_MODELS:
-                raise EngineDead(f"{self._http.url} fails with {exc.status_code}: {self._words(exc)}") from None
+                raise await self._refusal(exc) from None
         except (openai.OpenAIError, ValueError) as exc:
-            raise EngineDead(f"no answer from {self._http.url}: {self._words(exc)}") from None
+            raise EngineDead(
+                f"{self._no_answer(exc)} (start one with `vllm serve {self._engine.model}`, or name another: http.url)"
+            ) from None
+
+    async def _models(self) -> list[str]:
+        """Asked once and not for long: who wants to wait asks again."""
+        seconds = min(self._http.connect_timeout_s, self._engine.start_timeout_s / 2)
+        models = await self._client.with_options(max_retries=0, timeout=seconds).models.list()
+        return [model.id for model in models.data]
 
     async def _ask(self, page: PageImage, request: Request) -> Recognition:
         loop, picture = asyncio.get_running_loop(), content_of(page)
         url = await loop.run_in_executor(self._encoders, _data_url, picture, self._http.image_format)
         try:
-            completion = await self._client.chat.completions.create(**self._body(url, page, request))
+            completion = await self._complete(self._body(url, page, request))
         except openai.APIStatusError as exc:
-            raise self._refusal(exc) from None  # its cause holds the request, and that the key
+            raise await self._refusal(exc) from None  # its cause holds the request, and that the key
         except (openai.OpenAIError, ValueError) as exc:
-            raise EngineDead(f"no answer from {self._http.url}: {self._words(exc)}") from None
+            kind = EngineAway if type(exc.__cause__).__name__ in _NOT_REACHED else EngineDead
+            raise kind(self._no_answer(exc)) from None
         return _recognition(completion)
+
+    async def _complete(self, body: dict[str, Any]) -> Any:
+        """Not every server knows log-probabilities: one that refuses pages before it has read any is asked without."""
+        if self._takes_logprobs is not None:
+            return await self._client.chat.completions.create(**body, logprobs=self._takes_logprobs or openai.omit)
+        try:
+            completion = await self._client.chat.completions.create(**body, logprobs=True)
+            self._takes_logprobs = True
+        except (openai.BadRequestError, openai.UnprocessableEntityError):
+            completion = await self._client.chat.completions.create(**body)
+            if self._takes_logprobs is None:
+                self._takes_logprobs = False
+                _log.warning("%s takes no logprobs: results will not say how sure it was", self._http.url)
+        return completion
 
     def _body(self, url: str, page: PageImage, request: Request) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}}]
@@ -126,7 +156,6 @@ class HttpEngine:
             "temperature": request.temperature,
             "top_p": self._engine.top_p,
             "max_tokens": request.max_output_tokens,
-            "logprobs": True,
             "seed": zlib.crc32(page.sha256.encode()),  # the page alone decides what is drawn
             "extra_body": self._extras(),
         }
@@ -144,16 +173,32 @@ class HttpEngine:
             }
         return extras
 
-    def _refusal(self, exc: openai.APIStatusError) -> Exception:
+    async def _refusal(self, exc: openai.APIStatusError) -> Exception:
         words = self._words(exc)
         if exc.status_code in _OF_THE_PAGE:
             return PageRejected("refused", words)
-        if exc.status_code in _OF_THE_SETTINGS:
+        if exc.status_code in _OF_THE_KEY:
+            return EngineFailure(f"{self._http.url} refuses the key in {self._http.api_key_variable}: {words}")
+        if exc.status_code == _NOT_FOUND:
             return EngineFailure(
-                f"{self._http.url} refuses the key in {self._http.api_key_variable}, or has no model "
-                f"{self._engine.model}: {words}"
+                f"{self._http.url} has no model {self._engine.model}{await self._instead()}: {words}"
             )
-        return EngineDead(f"{self._http.url} fails with {exc.status_code}: {words}")
+        kind = EngineAway if exc.status_code == _TOO_MANY_REQUESTS else EngineDead
+        return kind(f"{self._http.url} fails with {exc.status_code}: {words}")
+
+    async def _instead(self) -> str:
+        """What it has in place of the model, in words."""
+        try:
+            models = await self._models()
+        except (openai.OpenAIError, ValueError):
+            models = []
+        if not models or self._engine.model in models:
+            return ", or takes no chat completions at that address (does it end in /v1?)"
+        more = ", …" if len(models) > _MAX_MODELS_SHOWN else ""
+        return f"; it has {', '.join(models[:_MAX_MODELS_SHOWN])}{more} (set engine.model to one of them)"
+
+    def _no_answer(self, exc: Exception) -> str:
+        return f"no answer from {self._http.url}: {self._words(exc)}"
 
     def _words(self, exc: Exception) -> str:
         """What happened, for a person, without the key should the server repeat it."""

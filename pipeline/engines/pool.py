@@ -3,70 +3,41 @@
 An engine's death costs the attempts in flight on it; one that does not answer, or is not ready, in time is stuck, is
 stopped, and counts as dead. Each of those pages is under suspicion once more and is tried again elsewhere; a page
 under suspicion twice runs alone on an idle engine, so that if this engine dies too the page is to blame, and no
-innocent neighbour is. Restarts are bounded per hour: engines that keep dying with no page to blame, or of one page
-after the other without reading any, stop the run instead of burning it. So do engines that are not ready in time,
-again and again.
+innocent neighbour is.
 
-Does not know what an engine is, nor where it runs: `EngineHost` is one engine that can be started again, in this
+No page is blamed for what an engine does to every page. The engine that a page runs alone on has read another one since
+it was started, and one that rejects a page has read another one meanwhile, or is given one of Quire's own to read.
+Where that fails, too, the engine is at fault, and the page is read elsewhere. Restarts are bounded per hour, and so is
+the time that an engine has to be ready: engines that keep dying with no page to blame, or of one page after the other
+without reading any, are given up, and with the last of them the run stops.
+
+Nothing waits for ever, whatever a host does: each call of one has a limit, and one that raises what it should not ends
+the run. Does not know what an engine is, nor where it runs: a host is one engine that can be started again, in this
 process or behind a Ray actor.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import sys
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Generic, Protocol
+from typing import Any, Generic
 
-from pipeline.errors import EngineDead, EngineFailure, PageRejected
+from pipeline.config import EngineSettings
+from pipeline.engines.bounded import Late, within
+from pipeline.engines.keeper import Keeper
+from pipeline.engines.slot import Death, EngineHost, Life, Slot, State
+from pipeline.errors import ENGINE_FAULTS, EngineAway, EngineDead, EngineFailure, PageRejected
 from pipeline.held_image import HeldImage
-from pipeline.records import ImageT, Recognition, Request
+from pipeline.records import ImageT, RasterizedPage, Recognition, Request
 
 _log = logging.getLogger(__name__)
 
 _SUSPICIONS_BEFORE_ALONE = 2
-_MAX_LATE_STARTS = 3  # one after the other: each takes as long as the longest that is waited for
-
-
-class EngineHost(Protocol[ImageT]):
-    """One engine, and the way to have it again after it died."""
-
-    @property
-    def window(self) -> int: ...
-
-    async def start(self) -> None:
-        """Have the engine ready, again if it died. Returns when it answers; raises `EngineDead` if it cannot."""
-        ...
-
-    async def recognize(self, page: HeldImage[ImageT], request: Request) -> Recognition: ...
-
-    async def stop(self) -> None:
-        """End the engine, however stuck it is. It can be started again."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class _Slot(Generic[ImageT]):
-    """An engine as the pool sees it. `num_deaths` tells one life from the next."""
-
-    host: EngineHost[ImageT]
-    is_alive: bool = False
-    is_starting: bool = False
-    is_reserved: bool = False  # for a page that runs alone
-    num_busy: int = 0
-    num_deaths: int = 0
-    num_late_starts: int = 0  # one after the other
-    deaths: deque[float] = field(default_factory=deque)  # times, of the last hour
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it takes pages as they come."""
-        return self.is_alive and not self.is_reserved
 
 
 class EnginePool(Generic[ImageT]):
@@ -76,19 +47,22 @@ class EnginePool(Generic[ImageT]):
     def __init__(
         self,
         hosts: Sequence[EngineHost[ImageT]],
-        max_restarts_per_hour: int,
-        stuck_after_s: float,
-        start_timeout_s: float,
+        settings: EngineSettings,
+        make_known_page: Callable[[str], Awaitable[RasterizedPage[ImageT]]],
+        stop_timeout_s: float = 60.0,
     ) -> None:
-        self._slots = [_Slot(host) for host in hosts]
-        self._stuck_after_s = stuck_after_s
-        self._start_timeout_s = start_timeout_s
-        self._max_restarts_per_hour = max_restarts_per_hour
+        """`make_known_page(mode)` draws a page of Quire's own. `stop_timeout_s` bounds how long ending an engine may
+        take, or a call of it that is given up."""
+        self._slots = [Slot(host) for host in hosts]
+        self._settings = settings
+        self._make_known_page = make_known_page
+        self._stop_timeout_s = stop_timeout_s
+        self._keepers = [Keeper(slot, settings, stop_timeout_s) for slot in self._slots]
         self._changed = asyncio.Condition()
         self._has_room = asyncio.Condition()
-        self._starting: set[asyncio.Task[None]] = set()
-        self._failure: EngineFailure | None = None
-        self._num_read = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failure: Exception | None = None
+        self._num_read = 0  # pages, without Quire's own
 
     @property
     def window(self) -> int:
@@ -112,42 +86,58 @@ class EnginePool(Generic[ImageT]):
         return sum(slot.num_deaths for slot in self._slots)
 
     def start(self) -> None:
-        for slot in self._slots:
-            self._start(slot)
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._keep(*each)) for each in zip(self._slots, self._keepers, strict=True)
+        ]
+
+    async def close(self) -> None:
+        self._failure = self._failure or EngineFailure("the engines are closed")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(keeper.stop() for keeper in self._keepers))
+        await self._tell()
+
+    # --- one page
 
     async def recognize(self, page: HeldImage[ImageT], request: Request) -> Recognition:
         """Raises `PageRejected` (kind `engine_crash` for a page that kills engines, `engine_timeout` for one that
         they never answer) or `EngineFailure`."""
-        suspected_of: list[tuple[_Slot[ImageT], float]] = []
-        num_read = 0  # by the time of the first suspicion
+        suspicions: list[tuple[Slot[ImageT], Death]] = []
+        num_read = self._num_read
         while True:
-            alone = len(suspected_of) >= _SUSPICIONS_BEFORE_ALONE
-            async with self._slot(alone) as slot:
-                life = slot.num_deaths
-                limit = asyncio.timeout(self._stuck_after_s)
+            await page.get()  # before the clock of the attempt runs: to make it again may take long
+            alone = len(suspicions) >= _SUSPICIONS_BEFORE_ALONE
+            async with self._slot(alone) as (slot, life):
+                if life.done() or (alone and not await self._proves(slot, life, request, num_proofs=0)):
+                    continue
+                num_proofs = slot.num_proofs
                 try:
-                    async with limit:
-                        recognition = await slot.host.recognize(page, request)
+                    recognition = await self._within(slot.host.recognize(page, request))
+                except PageRejected as exc:
+                    if exc.kind not in ENGINE_FAULTS or await self._proves(slot, life, request, num_proofs):
+                        raise
+                    continue
+                except EngineAway as exc:
+                    self._bury(slot, life, str(exc))
+                    continue
+                except (EngineDead, Late) as exc:
+                    suspicions.append((slot, self._bury(slot, life, _words(exc), may_run=isinstance(exc, Late))))
+                else:
+                    slot.note_proof()
                     self._num_read += 1
                     return recognition
-                except (EngineDead, TimeoutError) as exc:
-                    is_stuck = limit.expired()
-                    cause = f"no answer within {self._stuck_after_s:g} s" if is_stuck else str(exc)
-                    num_read = num_read if suspected_of else self._num_read
-                    died_at = await self._bury(slot, life, cause, is_stuck)
-                    suspected_of.append((slot, died_at))
-                    if alone:
-                        raise self._blame(suspected_of, is_stuck, self._num_read > num_read) from exc
+            if alone:
+                raise self._blame(suspicions, are_others_read=self._num_read > num_read)
 
-    def _blame(
-        self, suspected_of: Sequence[tuple[_Slot[ImageT], float]], is_stuck: bool, are_others_read: bool
-    ) -> PageRejected:
-        """The page is guilty. Its deaths no longer count against the engines, if they have read others since the first:
-        engines that read nothing are at fault themselves, whatever page they have."""
-        for slot, died_at in suspected_of if are_others_read else ():
-            if died_at in slot.deaths:
-                slot.deaths.remove(died_at)
-        if is_stuck:
+    def _blame(self, suspicions: Sequence[tuple[Slot[ImageT], Death]], are_others_read: bool) -> PageRejected:
+        """The page is guilty. Its deaths no longer count against the engines, if they have read others since it came:
+        of engines that read no page of the run there may be any number."""
+        for slot, death in suspicions if are_others_read else ():
+            if death in slot.deaths:
+                slot.deaths.remove(death)
+        if suspicions[-1][1].may_run:
             return PageRejected(
                 "engine_timeout", "an engine did not answer, the last time when it had this page alone"
             )
@@ -155,22 +145,57 @@ class EnginePool(Generic[ImageT]):
             "engine_crash", "engines died with this page in flight, the last one when it ran alone"
         )
 
-    async def close(self) -> None:
-        for task in self._starting:
-            task.cancel()
-        await asyncio.gather(*self._starting, return_exceptions=True)
-        await asyncio.gather(*(slot.host.stop() for slot in self._slots), return_exceptions=True)
+    async def _proves(self, slot: Slot[ImageT], life: Life, request: Request, num_proofs: int) -> bool:
+        """Whether the engine, in this life, has read more than `num_proofs` pages, Quire's own if need be. One that has
+        not is ended, and started again."""
+        async with slot.proving:
+            if life.done() or slot.num_proofs > num_proofs:
+                return not life.done()
+            page = await self._known_page(request.mode)
+            try:
+                await self._within(slot.host.recognize(page, request))
+            except PageRejected as exc:
+                if exc.kind in ENGINE_FAULTS:
+                    return self._fails(slot, life, exc, num_fruitless=1)
+            except Late as exc:
+                return self._fails(slot, life, exc, num_fruitless=1)
+            except EngineDead as exc:  # as it may of another page that it had meanwhile, or for a while
+                return self._fails(slot, life, exc, num_fruitless=0)
+            slot.note_proof()
+            return True
+
+    def _fails(self, slot: Slot[ImageT], life: Life, error: Exception, num_fruitless: int) -> bool:
+        slot.num_fruitless += num_fruitless
+        self._bury(slot, life, f"it fails on a page of Quire's own, too: {_words(error)}", may_run=True)
+        return False
+
+    async def _within(self, attempt: Coroutine[Any, Any, Recognition]) -> Recognition:
+        return await within(self._settings.stuck_after_s, attempt, self._stop_timeout_s)
+
+    async def _known_page(self, mode: str) -> HeldImage[ImageT]:
+        page = await self._make_known_page(mode)
+        if page.image is None:
+            raise EngineFailure(f"Quire's own page cannot be drawn: {page.failure}")
+        again = functools.partial(self._make_known_page, mode)
+        return HeldImage(page.image, 0, again, lambda num_bytes: None)
+
+    # --- waiting for an engine
 
     @asynccontextmanager
-    async def _slot(self, alone: bool) -> AsyncGenerator[_Slot[ImageT]]:
-        slot = await (self._idle_slot() if alone else self._free_slot())
-        slot.num_busy += 1
+    async def _slot(self, alone: bool) -> AsyncGenerator[tuple[Slot[ImageT], Life]]:
+        """An engine, and the life in which it was found: it may have died while pages that it had were waited for."""
+        slot, life = await (self._reserved_slot() if alone else self._free_slot())
         try:
-            yield slot
-        finally:
-            slot.num_busy -= 1
             if alone:
-                slot.is_reserved = False
+                await self._wait_until_idle(slot, life)
+            slot.num_busy += 1
+            try:
+                yield slot, life
+            finally:
+                slot.num_busy -= 1
+        finally:
+            if alone:
+                slot.release(life)
             await self._tell()
 
     async def _tell(self) -> None:
@@ -179,101 +204,67 @@ class EnginePool(Generic[ImageT]):
         async with self._changed:
             self._changed.notify_all()
         async with self._has_room:
-            num_free = sum(max(0, slot.host.window - slot.num_busy) for slot in self._slots if slot.is_open)
+            num_free = sum(slot.num_free for slot in self._slots)
             self._has_room.notify(num_free if self._failure is None else sys.maxsize)
 
-    async def _free_slot(self) -> _Slot[ImageT]:
+    async def _free_slot(self) -> tuple[Slot[ImageT], Life]:
         """The least loaded live engine with room, once there is one."""
         async with self._has_room:
             while True:
                 self._raise_failure()
-                free = [slot for slot in self._slots if slot.is_open and slot.num_busy < slot.host.window]
+                free = [slot for slot in self._slots if slot.num_free]
                 if free:
-                    return min(free, key=lambda s: s.num_busy / s.host.window)
+                    slot = min(free, key=lambda s: s.num_busy / s.host.window)
+                    return slot, slot.present_life
                 await self._has_room.wait()
 
-    async def _idle_slot(self) -> _Slot[ImageT]:
-        """An engine that takes no further pages and has finished those it had. It is reserved."""
+    async def _reserved_slot(self) -> tuple[Slot[ImageT], Life]:
+        """The live engine with the fewest pages, which takes no further ones."""
         async with self._changed:
             while True:
                 self._raise_failure()
-                candidates = [slot for slot in self._slots if slot.is_open]
-                if candidates and await self._empty(slot := min(candidates, key=lambda s: s.num_busy)):
-                    return slot
+                ready = [slot for slot in self._slots if slot.state is State.READY]
+                if ready:
+                    slot = min(ready, key=lambda s: s.num_busy)
+                    slot.become(State.RESERVED)
+                    return slot, slot.present_life
                 await self._changed.wait()
 
-    async def _empty(self, slot: _Slot[ImageT]) -> bool:
-        """Reserve the engine and wait until nothing runs on it. False if it is given up meanwhile."""
-        slot.is_reserved = True
-        try:
-            while slot.num_busy or not slot.is_alive:
-                self._raise_failure()
-                if not slot.is_alive and not slot.is_starting:
-                    slot.is_reserved = False
-                    return False
-                await self._changed.wait()
-        except BaseException:
-            slot.is_reserved = False
-            raise
-        return True
+    async def _wait_until_idle(self, slot: Slot[ImageT], life: Life) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._failure or life.done() or not slot.num_busy)
+        self._raise_failure()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
 
-    async def _bury(self, slot: _Slot[ImageT], life: int, cause: str, is_stuck: bool = False) -> float:
-        """Note a death once, however many pages report it, and start the engine again. Returns its time."""
-        if slot.num_deaths != life:
-            return slot.deaths[-1] if slot.deaths else 0.0
-        slot.is_alive = False
-        slot.num_deaths += 1
-        now = time.monotonic()
-        slot.deaths.append(now)
-        while slot.deaths[0] < now - 3600:
-            slot.deaths.popleft()
-        _log.warning("an engine died with %d pages in flight: %s", slot.num_busy, cause)
-        if is_stuck:
-            await slot.host.stop()
-        if len(slot.deaths) > self._max_restarts_per_hour:
-            self._give_up(
-                slot, f"an engine died {len(slot.deaths)} times within an hour, the last time of: {cause}"
-            )
-        else:
-            self._start(slot)
-        return now
+    # --- one engine
 
-    def _start(self, slot: _Slot[ImageT]) -> None:
-        slot.is_starting = True
-        task = asyncio.get_running_loop().create_task(self._start_slot(slot))
-        self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
+    def _bury(self, slot: Slot[ImageT], life: Life, cause: str, may_run: bool = False) -> Death:
+        if not life.done():
+            _log.warning("an engine died with %d pages in flight: %s", slot.num_busy, cause)
+        return slot.end_life(life, Death(time.monotonic(), cause, may_run))
 
-    async def _start_slot(self, slot: _Slot[ImageT]) -> None:
-        life = slot.num_deaths
-        limit = asyncio.timeout(self._start_timeout_s)
+    async def _keep(self, slot: Slot[ImageT], keeper: Keeper[ImageT]) -> None:
+        """Whatever goes wrong here and was not foreseen ends the run: pages would wait for an engine that nobody
+        starts."""
         try:
-            async with limit:
-                await slot.host.start()
-        except (EngineDead, TimeoutError) as exc:
-            is_late = limit.expired()
-            cause = f"not ready within {self._start_timeout_s:g} s" if is_late else str(exc) or repr(exc)
-            slot.is_starting = False
-            slot.num_late_starts += is_late
-            if slot.num_late_starts == _MAX_LATE_STARTS:
-                await slot.host.stop()
-                self._give_up(slot, f"an engine was {cause}, {_MAX_LATE_STARTS} times one after the other")
-            else:
-                await self._bury(slot, life, cause, is_late)
+            await keeper.keep(self._tell)
+        except EngineFailure as exc:
+            self._give_up(slot, exc)
         except Exception as exc:
-            self._give_up(slot, f"an engine cannot start: {exc}", exc)
-        else:
-            slot.is_starting, slot.is_alive, slot.num_late_starts = False, True, 0
+            self._failure = exc
         await self._tell()
 
-    def _give_up(self, slot: _Slot[ImageT], message: str, cause: BaseException | None = None) -> None:
+    def _give_up(self, slot: Slot[ImageT], failure: EngineFailure) -> None:
         """Go on without this engine; stop the run if it was the last one."""
-        _log.error("%s; the run goes on without it if it can", message)
-        slot.is_starting = False
-        if not any(other.is_alive or other.is_starting for other in self._slots):
-            self._failure = EngineFailure(message)
-            self._failure.__cause__ = cause
+        slot.become(State.GONE)
+        if all(other.state is State.GONE for other in self._slots):
+            self._failure = failure
+        else:
+            _log.error("%s; the run goes on without it", failure)
+
+
+def _words(error: Exception) -> str:
+    return str(error) or repr(error)

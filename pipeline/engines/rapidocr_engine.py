@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 import math
 from collections.abc import Callable
 from typing import Any, Literal
 
 from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut
 from pipeline.engines.page_content import content_of
-from pipeline.errors import EngineDead, MissingDependency, PageRejected
+from pipeline.errors import EngineAway, MissingDependency, PageRejected
 from pipeline.records import Block, PageImage, Pixels, Recognition, Request
+
+_log = logging.getLogger(__name__)
 
 WORKER = "pipeline.engines.rapidocr_worker:RapidOcrWorker"
 ARENA_BYTES = 64 << 20
@@ -29,6 +32,7 @@ _MIN_LEGIBLE_SHARE = 0.5  # of the length of the detected lines; pages in a scri
 # in one that is not below 0.35 (Korean, Russian, Arabic, Devanagari; 19 pages compared)
 _MEMORY_BYTES = {"onnxruntime": 1400 << 20, "openvino": None}  # OpenVINO reserves gigabytes that it never
 # touches, and answers nonsense where it does not get them
+_MAX_LATE_STARTS = 5  # of one child, one after the other
 _REPLACE_BYTES = 1100 << 20  # resident; a child that holds more after a page makes room for a new one
 
 
@@ -68,14 +72,14 @@ class RapidOcrEngine:
         """Read the page's last view without its padding; `request` has nothing that applies here.
 
         Raises `PageRejected`: too_many_pixels, engine_timeout, engine_crash, unsupported_script;
-        `EngineDead` where a child cannot be started.
+        `EngineAway` where a child cannot be started.
         """
         pixels = content_of(page)
         if pixels.nbytes > ARENA_BYTES:
             megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
             raise PageRejected("too_many_pixels", f"{megapixels:.0f} megapixels; at most {ARENA_BYTES // 3e6:.0f}")
         if self._is_closed:
-            raise EngineDead("the engine is closed")
+            raise EngineAway("the engine is closed")
         index = await self._idle.get()
         try:
             reply = await self._read_twice(index, pixels)
@@ -129,19 +133,29 @@ class RapidOcrEngine:
     async def _running_child(self, index: int) -> ChildProcess:
         """The child of a slot, made anew if it has ended."""
         if self._is_closed:
-            raise EngineDead("the engine is closed")
+            raise EngineAway("the engine is closed")
         child = self._children[index]
         if child.is_running:
             return child
         if child.pid is not None:
             child.close()
             child = self._children[index] = self._make_child()
-        try:
-            await child.start()
-        except (ChildDied, ChildTimedOut) as exc:
-            child.close()
-            raise EngineDead(f"the OCR process does not start: {exc}") from exc
+        await self._start(child)
         return child
+
+    async def _start(self, child: ChildProcess) -> None:
+        """On a busy machine a start may take several times what is given to one, and no page is to blame for that."""
+        for num_left in reversed(range(_MAX_LATE_STARTS)):
+            try:
+                await child.start()
+                return
+            except ChildTimedOut as exc:
+                _log.warning("an OCR process is late to start: %s", exc)
+                if not num_left:
+                    raise EngineAway(f"the OCR process does not start, {_MAX_LATE_STARTS} times: {exc}") from exc
+            except (ChildDied, OSError) as exc:
+                child.close()
+                raise EngineAway(f"the OCR process does not start: {exc}") from exc
 
 
 def _require(*modules: str) -> None:

@@ -29,7 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config import ScriptedSettings
-from pipeline.errors import EngineDead, PageRejected
+from pipeline.errors import EngineAway, EngineDead, PageRejected
 from pipeline.records import PageImage, Recognition, Request
 
 _SHARES = ("loop", "truncate", "reject", "crash")
@@ -93,7 +93,7 @@ class ScriptedEngine:
         self, page: PageImage, request: Request, let_go: Callable[[], None] = lambda: None
     ) -> Recognition:
         if self._died.is_set():
-            raise EngineDead("the scripted engine has crashed before")
+            raise EngineAway("the scripted engine has crashed before")
         page = replace(page, views=())  # as a model does, it has read the page long before it answers
         let_go()
         behaviour = self._behaviour(page)

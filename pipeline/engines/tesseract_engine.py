@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import csv
 import math
-import os
 import shutil
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,8 @@ from itertools import groupby
 from pipeline.engines.lines import Line, bounds
 from pipeline.engines.page_content import content_of
 from pipeline.engines.paragraphs import join_text
-from pipeline.errors import EngineDead, MissingDependency, PageRejected
+from pipeline.engines.tesseract_languages import environment_of_tesseract, missing_for_tesseract
+from pipeline.errors import EngineAway, EngineDead, MissingDependency, PageRejected
 from pipeline.records import Block, PageImage, Pixels, Recognition, Request
 
 _HEADING = 1.3  # a heading's lines over the page's median
@@ -62,6 +62,13 @@ class TesseractEngine:
         self._running: set[asyncio.subprocess.Process] = set()
         self._is_closed = False
 
+    @classmethod
+    async def start(cls, num_processes: int, languages: str, page_timeout_s: float) -> TesseractEngine:
+        """Have one that has what it needs. Raises `MissingDependency`."""
+        if missing := await asyncio.to_thread(missing_for_tesseract, languages):
+            raise MissingDependency(f"the engine tesseract needs {missing}")
+        return cls(num_processes, languages, page_timeout_s)
+
     @property
     def window(self) -> int:
         return self._num_processes + 1
@@ -71,11 +78,12 @@ class TesseractEngine:
     ) -> Recognition:
         """Read the page's last view without its padding; `request` has nothing that applies here.
 
-        Raises `PageRejected`: engine_timeout, engine_crash, unsupported_script.
+        Raises `PageRejected`: engine_timeout, engine_crash, unsupported_script; `EngineAway` where the program cannot
+        be run.
         """
         async with self._slots:
             if self._is_closed:
-                raise EngineDead("the engine is closed")
+                raise EngineAway("the engine is closed")
             pixels = content_of(page)
             tsv = await self._run(pixels, round(page.dpi) or _DPI)
         return _recognition(parse_tsv(tsv), pixels.shape[1], pixels.shape[0])
@@ -88,14 +96,17 @@ class TesseractEngine:
 
     async def _run(self, pixels: Pixels, dpi: int) -> str:
         arguments = ["stdin", "stdout", "-l", self._languages, "--dpi", str(dpi), "tsv"]
-        process = await asyncio.create_subprocess_exec(
-            self._program,
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=_environment(),
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._program,
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=environment_of_tesseract(),
+            )
+        except OSError as exc:  # it was removed, or the machine has no room for a process
+            raise EngineAway(f"{self._program} cannot be run: {exc}") from exc
         self._running.add(process)
         try:
             if self._is_closed:  # while the process was being started
@@ -165,12 +176,6 @@ def _blocks(lines: Sequence[Word], width: int, height: int) -> Iterator[Block]:
 def _as_pnm(pixels: Pixels) -> bytes:
     height, width = pixels.shape[:2]
     return f"P6 {width} {height} 255\n".encode() + pixels.tobytes()
-
-
-def _environment() -> dict[str, str]:
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "TESSDATA_PREFIX")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
-    return {**environment, "OMP_THREAD_LIMIT": "1"}
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:

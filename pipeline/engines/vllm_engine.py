@@ -30,7 +30,7 @@ from pipeline.engines.vllm_arguments import engine_arguments, max_num_seqs
 from pipeline.engines.vllm_pages import PagePrompts, make_prompts
 from pipeline.engines.vllm_process import Sampling, VllmProcess, check_registered
 from pipeline.engines.window import Window
-from pipeline.errors import ConfigError, EngineDead, EngineFailure, PageRejected
+from pipeline.errors import ConfigError, EngineAway, EngineFailure, PageRejected
 from pipeline.records import PageImage, Recognition, Request
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class VllmEngine:
     ) -> Recognition:
         """Raises `EngineDead` or `PageRejected`. Cancelling it ends the request inside vLLM."""
         if self._process.is_dead:
-            raise EngineDead("vLLM's process is dead")
+            raise EngineAway("vLLM's process is dead")
         self._window.see_page(page.num_bytes)
         sampling = Sampling(
             temperature=request.temperature,

@@ -28,6 +28,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.loggers import StatLoggerBase
 
+from pipeline.background import run_beside
 from pipeline.deepseek_vllm import ARCHITECTURE
 from pipeline.deepseek_vllm.guard_proof import prove_guard
 from pipeline.errors import EngineDead, MissingDependency, PageRejected
@@ -74,13 +75,20 @@ class VllmProcess:
         self._stuck_after_s = stuck_after_s
         self._numbers = itertools.count()
         self._num_busy = 0
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        self._watcher = run_beside("the watch over vLLM's steps", self._watch())
 
     @classmethod
     async def start(cls, arguments: Mapping[str, Any], see_step: SeeStep, stuck_after_s: float) -> VllmProcess:
-        """Load the model, which takes a minute. Raises whatever vLLM does."""
+        """Load the model, which takes a minute. Raises whatever vLLM does. Cancelling it ends what was loaded so far
+        before it returns: the next one wants the same GPU."""
         gauges = _Gauges(see_step)
-        llm, children = await asyncio.to_thread(_start, arguments, gauges)
+        before = set(multiprocessing.active_children())
+        loading = asyncio.ensure_future(asyncio.to_thread(_start, arguments, gauges, before))
+        try:
+            llm, children = await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            await _end_loading(loading, before)
+            raise
         process = cls(llm, children, gauges, stuck_after_s)
         try:
             await process._answer(llm.get_supported_tasks())  # asked before the first request; the answer is kept
@@ -237,10 +245,28 @@ def version() -> str:
     return "unknown"
 
 
-def _start(arguments: Mapping[str, Any], gauges: _Gauges) -> tuple[AsyncLLM, list[Any]]:
-    before = set(multiprocessing.active_children())
+_Loaded = tuple[AsyncLLM, list[Any]]
+
+
+def _start(arguments: Mapping[str, Any], gauges: _Gauges, before: set[Any]) -> _Loaded:
     llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), stat_loggers=[lambda *_: gauges])
-    return llm, [child for child in multiprocessing.active_children() if child not in before]
+    return llm, _children_since(before)
+
+
+def _children_since(before: set[Any]) -> list[Any]:
+    return [child for child in multiprocessing.active_children() if child not in before]
+
+
+async def _end_loading(loading: asyncio.Future[_Loaded], before: set[Any]) -> None:
+    """A thread cannot be ended, but vLLM gives up when its process dies while it loads."""
+    while not (await asyncio.wait({loading}, timeout=_LOOK_EVERY_S))[0]:
+        for child in _children_since(before):
+            child.kill()
+    if loading.exception() is None:  # it was ready meanwhile
+        llm, children = loading.result()
+        await asyncio.to_thread(llm.shutdown, _SHUTDOWN_TIMEOUT_S)
+        for child in children:
+            child.kill()
 
 
 def _params(sampling: Sampling) -> SamplingParams:

@@ -16,6 +16,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from pipeline.background import run_beside
 from pipeline.bottleneck import FlowSums
 from pipeline.convert import Converter, convert_shard
 from pipeline.engines.choose import needs
@@ -25,8 +26,9 @@ from pipeline.flow_meter import FlowMeter, every_tick
 from pipeline.held_image import HeldImage
 from pipeline.local_flow import make_converter
 from pipeline.metrics import Tally, tally
+from pipeline.rasterize.known_page import rasterize_known_page
 from pipeline.ray_flow.metrics import ray_report
-from pipeline.ray_flow.workers import Work, cause, is_loss, rasterize_chunk, remote
+from pipeline.ray_flow.workers import MAX_CALLS, Work, cause, is_loss, rasterize_chunk, remote
 from pipeline.records import Failure, PageRange, PageResult, RasterizedPage, Recognition, Request, Shard
 from pipeline.run_folder import provenance
 from pipeline.storage import open_folder
@@ -50,7 +52,7 @@ class Runner:
         self._flow: tuple[Converter[ImageRef], FlowMeter[ImageRef]] | None = None
         self._open: dict[str, _OpenShard] = {}
         self._running: dict[str, asyncio.Task[Tally]] = {}
-        self._watcher: asyncio.Task[None] | None = None  # or it would be collected
+        self._watcher: asyncio.Task[None] | None = None
 
     async def convert(self, shard: Shard, engines: Sequence[Any]) -> Tally:
         """Returns what the shard adds to the counters. `engines` are this runner's own, the same each time.
@@ -91,21 +93,23 @@ class Runner:
     def _make_flow(self, engines: Sequence[Any]) -> tuple[Converter[ImageRef], FlowMeter[ImageRef]]:
         settings, output_uri = self._work.settings, self._work.output_uri
         hosts = [RayEngineHost(engine) for engine in engines]
-        engine = settings.engine
-        pool: EnginePool[ImageRef] = EnginePool(
-            hosts, engine.max_restarts_per_hour, engine.stuck_after_s, engine.start_timeout_s
-        )
+        pool: EnginePool[ImageRef] = EnginePool(hosts, settings.engine, self._known_page)
         pool.start()
         folder = open_folder(output_uri, settings.storage)
         writer = ShardWriter(folder, provenance(settings), settings.text.write_markdown_files)
         meter = FlowMeter(RayRasterizer(self._work), pool, ray_report(output_uri))
         converter = make_converter(settings, meter, meter, writer.write, lambda page: None)
-        self._watcher = asyncio.create_task(every_tick(functools.partial(meter.look, converter.admission)))
+        look = functools.partial(meter.look, converter.admission)
+        self._watcher = run_beside("the meter of a runner", every_tick(look))
         return converter, meter
 
-    async def look(self) -> tuple[Tally, FlowSums]:
+    async def _known_page(self, mode: str) -> RasterizedPage[ImageRef]:
+        page: RasterizedPage[Any] = await rasterize_known_page(self._work.settings.render, mode)
+        return page if page.image is None else replace(page, image=ray.put(page.image))
+
+    async def look(self) -> tuple[dict[str, Tally], FlowSums]:
         """What the open shards' pages add to the counters so far, and the sums of this runner's life."""
-        counts = sum((opened.counts for opened in self._open.values()), Counter())
+        counts = {shard_id: opened.counts for shard_id, opened in self._open.items()}
         return counts, self._flow[1].sums if self._flow else FlowSums()
 
 
@@ -115,7 +119,7 @@ class _OpenShard:
     admitted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-RunnerActor = remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=1024)(Runner)
+RunnerActor = remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=MAX_CALLS)(Runner)
 
 
 class RayRasterizer:
@@ -207,4 +211,4 @@ class RayEngineHost:
     async def stop(self) -> None:
         """End the actor's process; Ray starts another one in its place."""
         self._ended_life = self._life
-        ray.kill(self._actor, no_restart=False)
+        await asyncio.to_thread(ray.kill, self._actor, no_restart=False)

@@ -20,7 +20,7 @@ from ray.exceptions import RayError, RayTaskError
 from pipeline.config import FlowSettings, RenderSettings, Settings, StorageSettings
 from pipeline.engines.base import LocalEngine
 from pipeline.engines.choose import make_engine
-from pipeline.errors import EngineDead, ImageLost, PageRejected
+from pipeline.errors import EngineAway, EngineDead, ImageLost, PageRejected
 from pipeline.local_flow import open_cache
 from pipeline.rasterize.fetching import FetchingRasterizer
 from pipeline.rasterize.sandbox import Sandbox
@@ -28,7 +28,12 @@ from pipeline.records import Failure, PageImage, PageRange, RasterizedPage, Reco
 
 remote: Any = ray.remote  # Ray's stubs know neither streaming tasks nor concurrent actors
 
+MAX_CALLS = 1 << 14
+"""That an actor takes at once: above any engine's window, and twice `flow.open_shards`. What it does not take waits
+unseen, and who asks whether it is alive waits behind that."""
+
 _FETCH_TIMEOUT_S = 60.0  # of an image from another node; megabytes
+_KEPT_S = 600.0  # an answer that nobody has asked for: its runner is gone
 
 _Answer = tuple[Recognition | Failure, int]
 
@@ -96,7 +101,7 @@ class EngineWorker:
         for what was lost with a node.
         """
         if self._engine is None:
-            raise EngineDead("the engine's process is new and not started yet")
+            raise EngineAway("the engine's process is new and not started yet")
         try:
             page = await asyncio.wait_for(image[0], _FETCH_TIMEOUT_S)
         except (TimeoutError, RayError) as exc:
@@ -107,6 +112,7 @@ class EngineWorker:
         task.add_done_callback(lambda _: is_read.set())
         ticket = uuid.uuid4().hex
         self._begun[ticket] = task
+        asyncio.get_running_loop().call_later(_KEPT_S, self._forget, ticket)
         await is_read.wait()
         return ticket
 
@@ -116,6 +122,10 @@ class EngineWorker:
         if task is None:
             raise EngineDead("the engine's process died with this page, and this is a new one")
         return await task
+
+    def _forget(self, ticket: str) -> None:
+        if task := self._begun.pop(ticket, None):
+            task.cancel()
 
     async def _answer(self, answer: Coroutine[Any, Any, Recognition]) -> _Answer:
         try:
@@ -128,7 +138,7 @@ class EngineWorker:
             os._exit(1)
 
 
-EngineActor = remote(max_restarts=-1, max_task_retries=0, max_concurrency=1024)(EngineWorker)
+EngineActor = remote(max_restarts=-1, max_task_retries=0, max_concurrency=MAX_CALLS)(EngineWorker)
 
 
 def is_loss(error: Exception) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipeline.engines.checkpoints import pin_revision
+from pipeline.engines.checkpoints import local_checkpoint, pin_revision
 from pipeline.engines.choose import pinned
+from pipeline.errors import ConfigError
 from pipeline.run_folder import provenance
 from pipeline.settings_file import load_settings
 
@@ -42,6 +45,28 @@ def test_a_run_pins_what_it_records(tmp_path: Path) -> None:
     assert revision == pin_revision(settings.engine.model, "") and provenance(settings)["model_revision"] == ""
     server = load_settings(None, ["engine.name=http", "engine.model=m"])
     assert pinned(server) == server, "what a server runs is not to be known"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("", "engine.model is empty"),
+        ("/nowhere/at/all", "there is no folder /nowhere/at/all"),
+        ("./nowhere", "there is no folder ./nowhere"),
+        ("~/models/ocr", "there is no folder ~/models/ocr"),
+        (
+            "models/deepseek/ocr",
+            "there is no folder models/deepseek/ocr, and models of the hub are named OWNER/NAME",
+        ),
+        ("{here}", "holds no checkpoint that can be read"),
+    ],
+)
+@pytest.mark.parametrize("find", [pin_revision, local_checkpoint])
+def test_a_folder_that_is_none_is_named_and_no_hub_is_asked(
+    tmp_path: Path, find: Callable[[str, str], object], model: str, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        find(model.format(here=tmp_path), COMMIT)
 
 
 TOLD_TO_BE_OFFLINE = {"HF_HUB_OFFLINE": "1"}

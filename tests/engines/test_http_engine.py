@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,12 @@ import pytest
 from pipeline.config import Settings, result_settings
 from pipeline.engines.choose import make_engine
 from pipeline.engines.http_engine import HttpEngine
-from pipeline.errors import EngineDead, EngineFailure, PageRejected
+from pipeline.errors import EngineAway, EngineDead, EngineFailure, PageRejected
 from pipeline.records import PageImage, Request
 from pipeline.settings_file import load_settings
 from tests.rigs.chat_server import ChatServer, chat_server
 from tests.rigs.endpoint import free_port
-from tests.runs import quire, read_table, write_samples
+from tests.runs import quire, read_table, set_options, write_samples
 from tests.waiting import wait_for, wait_in_loop
 
 pytest.importorskip("openai", reason="the extra http is not installed")
@@ -101,12 +102,13 @@ async def test_passing_faults_are_ridden_out(faults: tuple[int | str, ...]) -> N
 @pytest.mark.parametrize(
     ("faults", "error", "words", "num_requests"),
     [
-        ((400,), PageRejected, "refused: .*status 400 as told", 1),
+        ((400, 400), PageRejected, "refused: .*status 400 as told", 2),
         ((413,), PageRejected, "status 413", 1),
-        ((422,), PageRejected, "status 422", 1),
+        ((422, 422), PageRejected, "status 422", 2),
         (("filtered",), PageRejected, "content_filter", 1),
         ((401,), EngineFailure, "refuses the key in OPENAI_API_KEY", 1),
-        ((404,), EngineFailure, "has no model m", 1),
+        ((404,), EngineFailure, r"has no model m, or takes .* end in /v1\?\): .*status 404 as told", 1),
+        ((429, 429, 429), EngineAway, "fails with 429", 3),
         ((503, 503, 503), EngineDead, "fails with 503", 3),
         (("cut", "cut", "cut"), EngineDead, "no answer from http://127", 3),
         (("garbage",), EngineDead, "no answer|no chat completion", 1),
@@ -134,10 +136,44 @@ async def test_a_stall_ends_at_the_timeout() -> None:
 
 
 async def test_nobody_there() -> None:
+    """The page never came to a server, so it is not under suspicion."""
     reader = engine(ChatServer(url=f"http://127.0.0.1:{free_port()}/v1"), "http.max_retries=0")
-    with pytest.raises(EngineDead, match="no answer"):
+    with pytest.raises(EngineAway, match="no answer"):
         await reader.recognize(page(), REQUEST)
     await reader.close()
+
+
+async def test_a_server_without_the_model_says_which_it_has() -> None:
+    with chat_server(404) as server:
+        server.models = ["one", "two", "three", "four", "five", "six"]
+        reader = engine(server)
+        with pytest.raises(
+            EngineFailure, match=r"has no model m; it has one, two, three, four, five, … \(set engine"
+        ):
+            await reader.recognize(page(), REQUEST)
+        await reader.close()
+
+
+async def test_a_server_that_takes_no_logprobs_is_asked_for_none(caplog: pytest.LogCaptureFixture) -> None:
+    with chat_server() as server:
+        server.takes_logprobs = False
+        reader = engine(server)
+        for _ in range(2):
+            assert (await reader.recognize(page(), REQUEST)).text.startswith("# A page")
+        await reader.close()
+    assert ["logprobs" in sent for sent in server.requests] == [True, False, False]
+    assert caplog.text.count("takes no logprobs") == 1
+
+
+async def test_a_server_that_has_read_a_page_with_logprobs_is_asked_for_them_for_good() -> None:
+    with chat_server("", 400, "") as server:
+        reader = engine(server)
+        await reader.recognize(page(), REQUEST)
+        with pytest.raises(PageRejected):
+            await reader.recognize(page(), REQUEST)
+        assert (await reader.recognize(page(), REQUEST)).mean_logprob == -0.5
+        await reader.close()
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -171,7 +207,7 @@ async def test_an_engine_starts_where_somebody_answers(
 
 async def test_no_engine_starts_where_nobody_is() -> None:
     settings = settings_of(ChatServer(url=f"http://127.0.0.1:{free_port()}/v1"), "http.max_retries=0")
-    with pytest.raises(EngineDead, match="no answer"):
+    with pytest.raises(EngineDead, match="no answer from .*start one with `vllm serve m`"):
         await HttpEngine.start(settings.engine, settings.http, KEY)
 
 
@@ -229,9 +265,15 @@ async def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
     assert KEY not in str(settings) and KEY not in str(result_settings(settings))
 
 
+def convert(tmp_path: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    own = (f"flow.cache_dir={tmp_path / 'cache'}", "render.num_workers=1")
+    source, output = str(tmp_path / "in"), str(tmp_path / "out")
+    return quire("convert", source, "--output", output, *set_options((*options, *own)), **variables)
+
+
 @pytest.mark.parametrize(
     ("faults", "exit_code", "failures"),
-    [((503, 400), 3, ["refused"]), ((503,) * 9, 0, [])],
+    [((503, 400, 400), 3, ["refused"]), ((503,) * 9, 0, [])],
     ids=["refuses a page", "is down for longer than the retries last"],
 )
 def test_a_whole_run_with_a_server_that(
@@ -242,11 +284,9 @@ def test_a_whole_run_with_a_server_that(
     with chat_server(*faults) as server:
         options = [
             "engine.name=http", "engine.profile=olmocr-2", "engine.model_revision=abc", f"http.url={server.url}",
-            "http.api_key_variable=MY_KEY", "http.max_retries=1", f"flow.cache_dir={tmp_path / 'cache'}",
+            "http.api_key_variable=MY_KEY", "http.max_retries=1", "http.window=1",
         ]  # fmt: skip
-        arguments = ["convert", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
-        arguments += [part for option in options for part in ("--set", option)]
-        done = quire(*arguments, MY_KEY=KEY)
+        done = convert(tmp_path, *options, MY_KEY=KEY)
     assert done.returncode == exit_code, done.stderr
     rows = read_table(tmp_path / "out", "pages").to_pylist()
     assert len(rows) == num_pages
@@ -271,32 +311,47 @@ def test_a_server_that_is_away_for_a_while_costs_no_page(tmp_path: Path) -> None
     num_pages = sum(write_samples(tmp_path / "in", 3).values())
     options = [
         "engine.name=http", "engine.model=m", "http.max_retries=1", "http.window=2", 'engine.modes=["side384"]',
-        "engine.max_restarts_per_hour=1000", f"flow.cache_dir={tmp_path / 'cache'}",
     ]  # fmt: skip
-    with chat_server("leave") as server:
-        arguments = [
-            "convert",
-            str(tmp_path / "in"),
-            "--output",
-            str(tmp_path / "out"),
-            "--set",
-            f"http.url={server.url}",
-        ]
-        arguments += [part for option in options for part in ("--set", option)]
-        with ThreadPoolExecutor() as pool:
-            running = pool.submit(quire, *arguments)
+    with chat_server("leave") as server, ThreadPoolExecutor() as pool:
+        running = pool.submit(convert, tmp_path, *options, f"http.url={server.url}")
 
-            def is_missed() -> bool:
-                assert not running.done(), running.result().stderr
-                return server.num_turned_away >= 12
+        def is_missed() -> bool:
+            assert not running.done(), running.result().stderr
+            return server.num_turned_away >= 8
 
-            try:
-                wait_for("12 knocks at a server that is away", is_missed, saw=lambda: server.num_turned_away)
-            finally:
-                server.away.clear()  # or the run would not end
-            done = running.result()
+        try:
+            wait_for("8 knocks at a server that is away", is_missed, saw=lambda: server.num_turned_away)
+        finally:
+            server.away.clear()  # or the run would not end
+        done = running.result()
     assert done.returncode == 0, done.stderr
     assert read_table(tmp_path / "out", "pages")["failure"].null_count == num_pages
+
+
+def test_a_server_that_was_never_there_is_named_once_and_not_waited_for_for_ever(tmp_path: Path) -> None:
+    write_samples(tmp_path / "in", 1)
+    url = f"http://127.0.0.1:{free_port()}/v1"
+    done = convert(tmp_path, "engine.name=http", "engine.model=m", f"http.url={url}", "engine.start_timeout_s=1")
+    assert done.returncode == 1
+    told = [line for line in done.stderr.splitlines() if url in line]
+    assert len(told) == 2, "what is waited for, and that it did not come"
+    for line, words in zip(told, ("is waited for, 1 s at most", "was not ready within 1 s"), strict=True):
+        assert words in line and "vllm serve m" in line and "no answer" in line
+    assert not (tmp_path / "out/pages").exists()
+
+
+def test_a_server_that_refuses_every_page_stops_the_run_and_leaves_no_row(tmp_path: Path) -> None:
+    """Three pages in three shards: none of them is committed before the next is tried."""
+    write_samples(tmp_path / "in", 2)
+    with chat_server() as server:
+        server.always = 400
+        done = convert(
+            tmp_path, "engine.name=http", "engine.model=m", f"http.url={server.url}", "plan.pages_per_shard=1"
+        )
+    assert done.returncode == 1
+    assert "fails on a page of Quire's own, too: refused: " in done.stderr.splitlines()[-1]
+    assert "status 400 as told" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "out/pages").exists()
 
 
 def test_a_model_must_be_named() -> None:

@@ -85,6 +85,5 @@ def test_results_name_the_model_that_they_follow_from() -> None:
 
 
 def test_chat_models_are_for_servers() -> None:
-    pytest.importorskip("vllm")
     with pytest.raises(ConfigError, match="vllm serve allenai/olmOCR-2"):
         require(load_settings(None, ["engine.name=vllm", "engine.profile=olmocr-2"]))

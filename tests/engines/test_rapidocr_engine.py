@@ -13,8 +13,10 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from pipeline.child_process import ChildProcess, ChildTimedOut
+from pipeline.engines import rapidocr_engine
 from pipeline.engines.rapidocr_engine import ARENA_BYTES, RapidOcrEngine
-from pipeline.errors import EngineDead, MissingDependency, PageRejected
+from pipeline.errors import EngineAway, EngineDead, MissingDependency, PageRejected
 from pipeline.records import Recognition, Request
 from tests.engines import drawing
 from tests.engines.drawing import as_page
@@ -198,10 +200,35 @@ async def test_a_page_that_hangs_is_rejected_and_the_next_is_read() -> None:
 async def test_an_engine_whose_children_do_not_start_is_dead() -> None:
     engine = RapidOcrEngine(1, worker=FAULTY + "NeverStarts")
     try:
-        with pytest.raises(EngineDead, match="no model"):
+        with pytest.raises(EngineAway, match="no model"):
             await engine.recognize(as_page(drawing.photo()), REQUEST)
     finally:
         await engine.close()
+
+
+class LateTwice(ChildProcess):
+    """On a machine that is busy at first."""
+
+    num_starts = 0
+
+    async def start(self) -> None:
+        await super().start()
+        LateTwice.num_starts += 1
+        if LateTwice.num_starts < 3:
+            self.kill()
+            raise ChildTimedOut("no answer in time")
+
+
+async def test_a_child_that_is_late_to_start_is_started_again_and_costs_no_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rapidocr_engine, "ChildProcess", LateTwice)
+    engine = RapidOcrEngine(1, worker=FAULTY + "Hangs")
+    try:
+        assert (await engine.recognize(as_page(np.zeros((20, 10, 3), np.uint8)), REQUEST)).text == "survived"
+    finally:
+        await engine.close()
+    assert LateTwice.num_starts == 3
 
 
 async def test_a_page_larger_than_the_arena_is_rejected() -> None:

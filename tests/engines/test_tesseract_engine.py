@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from pipeline.engines.tesseract_engine import TesseractEngine, parse_tsv
-from pipeline.errors import EngineDead, MissingDependency, PageRejected
+from pipeline.engines.tesseract_languages import missing_for_tesseract
+from pipeline.errors import EngineAway, EngineDead, MissingDependency, PageRejected
 from pipeline.records import Request
 from tests.engines import drawing
 from tests.engines.drawing import as_page
+from tests.runs import quire, set_options, write_samples
 from tests.waiting import wait_in_loop
 
 REQUEST = Request("native")
@@ -109,6 +111,71 @@ async def test_close_ends_what_is_being_started(tmp_path: Path, monkeypatch: pyt
 def test_a_missing_program_says_what_to_install() -> None:
     with pytest.raises(MissingDependency, match="apt-get install tesseract-ocr"):
         TesseractEngine(1, program="no-such-tesseract")
+
+
+@pytest.mark.parametrize(
+    ("languages", "missing"),
+    [
+        ("eng", ""),
+        ("eng+osd", ""),
+        ("eng+~osd", ""),
+        ("klingon", "data for 'klingon' (it has eng, "),
+        ("eng+klingon+~nosuch", "data for 'klingon' and 'nosuch' (it has "),
+        ("", "data for ''"),
+    ],
+)
+def test_languages_without_data_are_named(engine: TesseractEngine, languages: str, missing: str) -> None:
+    assert missing_for_tesseract(languages).startswith(missing)
+    assert bool(missing_for_tesseract(languages)) == bool(missing)
+
+
+def test_a_program_that_does_not_run_is_quoted(tmp_path: Path) -> None:
+    broken = _program(tmp_path, "echo 'no such library' >&2; exit 127")
+    assert missing_for_tesseract("eng", broken) == f"a {broken} that runs: no such library"
+
+
+async def test_a_program_that_is_gone_is_no_pages_fault(tmp_path: Path) -> None:
+    program = _program(tmp_path, "exit 0")
+    engine = TesseractEngine(1, program=program)
+    Path(program).unlink()
+    with pytest.raises(EngineAway, match="cannot be run"):
+        await engine.recognize(as_page(np.zeros((9, 9, 3), np.uint8)), REQUEST)
+
+
+def _convert(tmp_path: Path, languages: str, **variables: str) -> tuple[int, str]:
+    write_samples(tmp_path / "in", 2)
+    options = [
+        f"tesseract.languages={languages}",
+        f"flow.cache_dir={tmp_path / 'cache'}",
+        "tesseract.num_processes=1",
+    ]
+    source, output = str(tmp_path / "in"), str(tmp_path / "out")
+    done = quire(
+        "convert", source, "--output", output, "--engine", "tesseract", *set_options(tuple(options)), **variables
+    )
+    return done.returncode, done.stderr
+
+
+def test_a_language_that_is_not_there_stops_a_run_before_it_begins(
+    tmp_path: Path, engine: TesseractEngine
+) -> None:
+    exit_code, words = _convert(tmp_path, "klingon")
+    assert exit_code == 1
+    (line,) = words.splitlines()
+    assert "the engine tesseract needs data for 'klingon' (it has eng" in line and "tesseract.languages" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tesseract_that_fails_on_every_page_stops_the_run_and_leaves_no_row(tmp_path: Path) -> None:
+    """Each page would be `engine_crash`, for good."""
+    script = 'test "$1" = --list-langs && printf "List:\\neng\\n" && exit; echo "no room for data" >&2; exit 3'
+    _program(tmp_path, script)
+    (tmp_path / "tesseract-stand-in").rename(tmp_path / "tesseract")
+    exit_code, words = _convert(tmp_path, "eng", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert exit_code == 1
+    assert "fails on a page of Quire's own, too: engine_crash" in words.splitlines()[-1]
+    assert "no room for data" in words.splitlines()[-1]
+    assert not (tmp_path / "out/pages").exists()
 
 
 def test_quotes_in_words_are_just_characters() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs import quire
+from tests.runs import quire, set_options
 
 
 def advice(output: str) -> str:
@@ -61,6 +61,19 @@ def test_without_vllm_it_says_what_to_install(tmp_path: Path) -> None:
     assert shown.returncode == 1, shown.stderr
     assert "needs vllm" in shown.stdout and "quire[gpu]" in shown.stdout
     assert "install" in advice(shown.stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "remedy"),
+    [
+        (["engine.name=http"], "settings    say which model the server has", "give the setting"),
+        (["engine.name=tesseract", "tesseract.languages=klingon"], "needs data for 'klingon'", "install"),
+    ],
+)
+def test_what_is_wrong_decides_what_to_do(options: list[str], words: str, remedy: str) -> None:
+    shown = quire("doctor", *set_options(tuple(options)))
+    assert shown.returncode == 1, shown.stderr
+    assert words in shown.stdout and remedy in advice(shown.stdout)
 
 
 def test_it_reads_a_page_with_a_cpu_engine() -> None:

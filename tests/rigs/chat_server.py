@@ -27,7 +27,10 @@ class ChatServer:
 
     url: str = ""
     faults: list[int | str] = field(default_factory=list)
+    always: int | str = ""  # the fault of all answers when no other is left
+    takes_logprobs: bool = True  # or whoever asks for them is told 400
     at_the_door: int = 200  # the status of an answer to who asks which models there are
+    models: list[str] = field(default_factory=lambda: ["m"])
     away: threading.Event = field(default_factory=threading.Event)  # while set, everybody is told 503
     num_turned_away: int = 0  # who came while it was away, readers of pages and askers for models
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -101,7 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
         with state.lock:
             state.requests.append(body)
             state.headers.append({name.lower(): value for name, value in self.headers.items()})
-            fault = state.turn_away() or (state.faults.pop(0) if state.faults else "")
+            fault = state.turn_away() or (state.faults.pop(0) if state.faults else state.always)
+            if body.get("logprobs") and not state.takes_logprobs:
+                fault = 400
             if fault == "leave":
                 state.away.set()
         with contextlib.suppress(ConnectionError):  # the client went away, as clients do
@@ -112,7 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.server_state
         with state.lock:
             fault = state.turn_away() or state.at_the_door
-        found = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "nobody"}]}
+        models = [{"id": name, "object": "model", "created": 1, "owned_by": "nobody"} for name in state.models]
+        found = {"object": "list", "data": models}
         with contextlib.suppress(ConnectionError):
             self._send(fault, found if fault == 200 else {"error": {"message": f"status {fault} as told"}})
 

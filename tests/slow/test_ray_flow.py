@@ -2,9 +2,13 @@
 
 import asyncio
 import hashlib
+import subprocess
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -17,21 +21,38 @@ from jobs.convert import convert
 from jobs.plan import Inputs, make_plan
 from pipeline import ray_flow
 from pipeline.account import Account, take_account
+from pipeline.bottleneck import FlowSums, Machinery
 from pipeline.config import RaySettings, StorageSettings
+from pipeline.convert import ShardQueue
 from pipeline.engines.scripted_engine import journal_counts
 from pipeline.errors import ConfigError, EngineDead, ImageLost, QuireError, RunStopped
+from pipeline.flow_meter import RunMeter
 from pipeline.held_image import HeldImage
-from pipeline.metrics import outcomes
+from pipeline.metrics import PAGES, outcomes, report_nothing
 from pipeline.plan_log import planned_shards
+from pipeline.ray_flow import cluster, workers
+from pipeline.ray_flow import feeder as feeder_module
+from pipeline.ray_flow.cluster import Cluster as RunCluster
+from pipeline.ray_flow.feeder import Feeder
 from pipeline.ray_flow.runner import RayEngineHost, RunnerActor, _next_unfetched
 from pipeline.ray_flow.workers import EngineActor, EngineWorker
 from pipeline.records import PageImage, PageRange, Recognition, Request, Shard
 from pipeline.storage import open_folder
 from pipeline.usage import used_hours
 from tests import documents
+from tests.rigs.ray_cluster import START_TRIES
 from tests.rigs.ray_nodes import add_node, head_node
-from tests.runs import peak_in_flight, read_table, results, scripted_settings, write_samples
-from tests.waiting import wait_in_loop
+from tests.runs import (
+    SCRIPTED,
+    command,
+    peak_in_flight,
+    read_table,
+    results,
+    scripted_settings,
+    set_options,
+    write_samples,
+)
+from tests.waiting import wait_for, wait_for_end, wait_in_loop
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.filterwarnings("default")]
 
@@ -129,7 +150,7 @@ def test_a_shard_that_is_asked_for_twice_is_converted_once(tmp_path: Path, one_c
     asyncio.run(make_plan(inputs_of(tmp_path, "out"), settings))
     folder = open_folder(str(tmp_path / "out"), StorageSettings())
     (shard,) = planned_shards(folder)
-    ray_flow.connect(settings.ray)
+    ray_flow.connect(settings.ray)  # it was there before, so there is nothing to end
     try:
         engine = EngineActor.options(num_cpus=0).remote(settings)
         runner = RunnerActor.remote(ray_flow.Work(settings, folder.uri))
@@ -246,6 +267,48 @@ def test_no_process_is_left_after_a_run(tmp_path: Path, monkeypatch: pytest.Monk
     assert not [name for name in names if "ray::" in name or "child_process" in name or "raylet" in name]
 
 
+@contextmanager
+def first_page_read(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A driver with a cluster of its own, in the middle of a run. Ray gives a node 30 s to start, for which a machine
+    may stand still, so that it is tried again."""
+    write_samples(tmp_path / "in", 4)
+    journal = tmp_path / "journal"
+    options = (
+        *SCRIPTED, f"scripted.journal={journal}", "scripted.seconds_per_page=1.0", "scripted.window=2",
+        f"flow.cache_dir={tmp_path / 'cache'}", "ray.num_engines=1", "ray.object_store_mb=200",
+    )  # fmt: skip
+    arguments = ["convert", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--ray", "local"]
+    for num_left in reversed(range(START_TRIES)):
+        with subprocess.Popen(
+            command(*arguments, *set_options(options)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as driver:
+            try:
+                wait_for("the first page", lambda: journal.exists() or driver.poll() is not None, saw=driver.poll)
+                if journal.exists():
+                    yield driver
+                    return
+                assert num_left, wait_for_end(driver)
+            finally:
+                driver.kill()
+
+
+@pytest.mark.parametrize("victim", ["gcs_server", pytest.param("raylet", marks=pytest.mark.soak)])
+def test_a_cluster_of_its_own_that_is_lost_ends_the_run_with_a_line_and_leaves_nothing(
+    tmp_path: Path, victim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself waits for ever, or ends the driver after a minute with words of its own and leaves agents behind."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with first_page_read(tmp_path) as driver:
+        processes = psutil.Process(driver.pid).children(recursive=True)
+        (killed,) = [process for process in processes if process.name() == victim]
+        killed.kill()
+        _, words = wait_for_end(driver)
+    assert driver.returncode == 1, words
+    assert words is not None and f"has lost its process {victim}" in words.splitlines()[-1]
+    _, left = psutil.wait_procs(processes, timeout=60)
+    assert not left
+
+
 def test_documents_of_one_machine_are_refused_where_there_are_others(tmp_path: Path) -> None:
     there = PageRange("s3://b/a.pdf", "etag", 10, "ab" * 32, "application/pdf", 5, 0, 5)
     here = replace(there, uri=str(tmp_path / "a.pdf"))
@@ -312,6 +375,87 @@ async def test_a_new_life_of_an_engine_actor_has_no_answer_to_what_an_earlier_on
         await lives[1].finish(tickets[0])
     answer, window = await lives[1].finish(tickets[1])
     assert isinstance(answer, Recognition) and window > 1
+
+
+async def test_an_answer_that_nobody_asks_for_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its runner died; the page is read again elsewhere, and need not be read to its end here."""
+    monkeypatch.setattr(workers, "_KEPT_S", 0.01)
+    engine = EngineWorker(scripted_settings(tmp_path, seconds_per_page=1000.0))
+    await engine.start()
+    await engine.begin([ready(PageImage("ab" * 32, 0, "base", 8, 8, 0, 0, 273, 72.0, "sha", ()))], Request("base"))
+    (reading,) = engine._begun.values()
+    await asyncio.wait({reading}, timeout=60)
+    assert reading.cancelled() and not engine._begun
+
+
+async def test_a_head_that_does_not_answer_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a cluster of others, which may have it back; none of its processes is touched."""
+    monkeypatch.setattr(cluster, "_HEAD_PATIENCE_S", 0.2)
+    monkeypatch.setattr(cluster, "_LOOK_EVERY_S", 0.01)
+    head = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    host, port = head.sockets[0].getsockname()
+    watch = asyncio.create_task(RunCluster(f"{host}:{port}").watch())
+    await asyncio.wait({watch}, timeout=0.5)
+    assert not watch.done(), "it answers"
+    head.close()
+    with pytest.raises(QuireError, match=rf"{host}:{port}, has not answered for 0.2 s \(.*refused"):
+        await asyncio.wait_for(watch, timeout=60)
+
+
+class StandInRunner:
+    """Answers as an actor does, but for calls that are lost without an error, as many of each kind as `num_lost`."""
+
+    def __init__(self, **num_lost: int) -> None:
+        self.num_lost = num_lost
+        self.num_calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        def remote(*_: Any) -> asyncio.Future[Any]:
+            self.num_calls[name] += 1
+            if self.num_calls[name] <= self.num_lost.get(name, 0):
+                return asyncio.get_running_loop().create_future()
+            return ready({"look": ({}, FlowSums()), "convert": Counter({(PAGES, "ocr"): 5})}.get(name))
+
+        return SimpleNamespace(remote=remote)
+
+
+async def nothing_is_lost() -> None:
+    await asyncio.Event().wait()
+
+
+async def feed(runner: StandInRunner) -> Counter[str]:
+    """What is shown in the end of one shard."""
+    shown: list[Counter[str]] = []
+    meter = RunMeter(Machinery(1, 1.0, 1.0, None, "engine"), report_nothing)
+    feeder = Feeder(ShardQueue([Shard("one", ())]), [(runner, [])], 1, meter, shown.append)
+    await asyncio.wait_for(feeder.run(nothing_is_lost()), timeout=60)
+    return shown[-1]
+
+
+@pytest.mark.parametrize("call", ["convert", "admitted"])
+async def test_a_call_that_is_lost_without_an_error_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    monkeypatch.setattr(feeder_module, "_MISS_EVERY_S", 0.01)
+    monkeypatch.setattr(feeder_module, "_LOOK_EVERY_S", 0.01)
+    runner = StandInRunner(**{call: 1})
+    assert await feed(runner) == {"ocr": 5}
+    assert runner.num_calls["convert"] == (2 if call == "convert" else 1)
+
+
+async def test_a_runner_that_does_not_answer_is_told_of_and_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, seconds in {
+        "_LOOK_EVERY_S": 0.01,
+        "_LOOK_TIMEOUT_S": 0.02,
+        "_QUIET_S": 0.1,
+        "PATIENCE_S": 0.5,
+    }.items():
+        monkeypatch.setattr(feeder_module, name, seconds)
+    with pytest.raises(QuireError, match=r"did not come back within 0.5 s: .*Timeout"):
+        await feed(StandInRunner(look=10**9))
+    assert caplog.text.count("a shard runner does not answer; it has 0.5 s") == 1
 
 
 def test_an_address_where_nobody_listens_is_a_message() -> None:

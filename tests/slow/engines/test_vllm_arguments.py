@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from pipeline.engines.choose import needs
-from pipeline.engines.vllm_arguments import engine_arguments
+from pipeline.engines.vllm_arguments import DEVICES, engine_arguments
+from pipeline.engines.window import STEPS_BETWEEN_CHANGES, Window
+from pipeline.ray_flow.workers import MAX_CALLS
 from pipeline.settings_file import load_settings
 
 
@@ -63,3 +65,11 @@ def test_the_guard_is_loaded_unless_it_is_off() -> None:
 )
 def test_an_engine_asks_for_the_gpus_that_it_uses(overrides: list[str], num_gpus: int) -> None:
     assert needs(load_settings(None, ["engine.name=vllm", *overrides])).num_gpus == num_gpus
+
+
+def test_an_actor_takes_more_calls_than_its_engine_wants_pages() -> None:
+    for device in DEVICES:
+        window = Window(device.max_num_seqs, max_bytes=1 << 50)
+        for _ in range(20 * STEPS_BETWEEN_CHANGES):
+            window.see_step(window.size, 0, 0.1, 0)
+        assert device.max_num_seqs <= window.size < MAX_CALLS / 2

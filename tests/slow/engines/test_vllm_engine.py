@@ -7,6 +7,7 @@ another `VllmEngine` in front of it. Answers are compared with each other, in fl
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import signal
 import weakref
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -27,7 +28,7 @@ from pipeline.deepseek_vllm.worker import EXTENSION
 from pipeline.engines.choose import make_engine
 from pipeline.errors import ConfigError, EngineDead, PageRejected
 from pipeline.records import PageImage, Recognition, Request
-from tests.rigs.small_model import LOOPING_LETTER, with_looping_letter
+from tests.rigs.small_model import LOOPING_LETTER, with_looping_letter, without_flask
 from tests.rigs.vllm_engines import running, vllm_settings
 from tests.rigs.vllm_environment import vllm_environment
 from tests.slow.deepseek_vllm.pages import A4, SLIDE, page_image
@@ -298,6 +299,25 @@ def test_a_stuck_engine_is_ended(looping: Running) -> None:
 def _processes(engine: VllmEngine) -> list[psutil.Process]:
     own = [psutil.Process(pid) for pid in engine.pids]
     return own + [child for process in own for child in process.children(recursive=True)]
+
+
+def test_a_start_that_is_given_up_leaves_nothing_behind(checkpoint: Path) -> None:
+    """The next one would find the GPU taken. It is given up as soon as its process is there."""
+    before = set(multiprocessing.active_children())
+
+    def new_children() -> set[Any]:
+        return set(multiprocessing.active_children()) - before
+
+    async def give_up() -> None:
+        starting = asyncio.create_task(make_engine(vllm_settings(checkpoint)))
+        await wait_in_loop("vLLM's process", lambda: new_children() or starting.done(), saw=lambda: starting)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    with without_flask():
+        asyncio.run(give_up())
+    assert not new_children()
 
 
 @pytest.mark.parametrize(
