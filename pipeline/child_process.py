@@ -6,8 +6,9 @@ can stop it; the parent watches the clock and kills. The child is told to die wi
 driver leaves nothing behind. What runs inside is `child_process_main.py`.
 
 Requests and replies are lines of JSON on a socket; pixels lie in an arena, shared memory that both sides map.
-Replies are JSON and not pickles because the child may have been taken over by the document it reads. The
-child gets none of the parent's environment but what it needs to start, so no credentials.
+Replies are JSON and not pickles because the child may have been taken over by the document it reads; for the same
+reason the arena is sealed: a child that shrank it would kill the parent, which reads it. The child gets none of the
+parent's environment but what it needs to start, so no credentials, and no home.
 
 This module does not know what the work is: `target` names a class, "module:Class", that takes
 `(settings, arena)` and has `handle(request) -> reply`.
@@ -17,21 +18,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
+import site
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from typing import IO
 
 from pipeline.child_process_main import Json, map_arena
 
 _LINE_LIMIT = 64 << 20
 _START_TIMEOUT_S = 60.0
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
+_PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH")
+_ENVIRONMENT = {
+    "HOME": "/nonexistent",  # nobody's, as Debian calls it: nothing lies there, and nothing can
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime's; read when it is imported, by whatever library
+    "DO_NOT_TRACK": "1",
+}
 
 
 class ChildDied(Exception):
@@ -56,14 +65,11 @@ class ChildProcess:
         *,
         arena_bytes: int,
         memory_bytes: int | None = None,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._target = target
         self._settings = settings
         self._memory_bytes = memory_bytes
-        self._environment = dict(environment or {})
-        self._arena_fd = os.memfd_create("quire-arena")
-        os.ftruncate(self._arena_fd, arena_bytes)
+        self._arena_fd = _make_arena(arena_bytes)
         self.arena = map_arena(self._arena_fd, arena_bytes)
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: asyncio.StreamReader | None = None
@@ -82,19 +88,14 @@ class ChildProcess:
         """Start the child and wait until its target is constructed. Raises `ChildDied` or `ChildTimedOut`."""
         if self._last_words is not None:
             self._last_words.close()
-        ours, theirs = socket.socketpair()
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        command = [sys.executable, "-m", "pipeline.child_process_main"]
-        command += [str(theirs.fileno()), str(self._arena_fd), str(self.arena.size)]
-        self._process = subprocess.Popen(
-            command,
-            pass_fds=(theirs.fileno(), self._arena_fd),
-            env=self._child_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._last_words,
-        )
-        theirs.close()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = self._start_process(theirs, self._last_words)
+            except BaseException:
+                ours.close()
+                raise
         self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LINE_LIMIT)
         hello = {
             "target": self._target,
@@ -145,11 +146,18 @@ class ChildProcess:
             os.close(self._arena_fd)
             self._arena_fd = -1
 
-    def _child_environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        # The package may be imported from a source tree that only the parent's sys.path knows.
-        kept["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
-        return {**kept, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", **self._environment}
+    def _start_process(self, connection: socket.socket, last_words: IO[bytes]) -> subprocess.Popen[bytes]:
+        # -P: Python would otherwise look into the current folder first, and run what lies there.
+        command = [sys.executable, "-P", "-m", "pipeline.child_process_main"]
+        command += [str(connection.fileno()), str(self._arena_fd), str(self.arena.size)]
+        return subprocess.Popen(
+            command,
+            pass_fds=(connection.fileno(), self._arena_fd),
+            env=_child_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=last_words,
+        )
 
     def _obituary(self) -> str:
         process, self._reader = self._process, None
@@ -164,3 +172,19 @@ class ChildProcess:
             self._last_words.seek(max(0, size - 500))
             words = self._last_words.read().decode(errors="replace").strip()
         return f"{how}; last words: {words}" if words else how
+
+
+def _make_arena(num_bytes: int) -> int:
+    """Shared memory of a size that nobody can change any more, as a descriptor."""
+    fd = os.memfd_create("quire-arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, num_bytes)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return fd
+
+
+def _child_environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    # The package may be imported from a source tree, or the user's own packages, that only the parent knows of.
+    kept["PYTHONPATH"] = os.pathsep.join(folder for folder in sys.path if folder)
+    kept["PYTHONUSERBASE"] = site.getuserbase()
+    return {**kept, **_ENVIRONMENT}

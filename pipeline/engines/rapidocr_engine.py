@@ -100,7 +100,6 @@ class RapidOcrEngine:
             {"backend": self._backend},
             arena_bytes=ARENA_BYTES,
             memory_bytes=_MEMORY_BYTES[self._backend],
-            environment={"ORT_DISABLE_TELEMETRY": "1"},
         )
 
     async def _read_twice(self, index: int, pixels: Pixels) -> dict[str, Any]:
@@ -133,12 +132,12 @@ class RapidOcrEngine:
         child = self._children[index]
         if child.is_running:
             return child
-        if child.pid is not None:
-            child.close()
-            child = self._children[index] = self._make_child()
         try:
+            if child.pid is not None:
+                child.close()
+                child = self._children[index] = self._make_child()
             await child.start()
-        except (ChildDied, ChildTimedOut) as exc:
+        except (ChildDied, ChildTimedOut, OSError) as exc:  # OSError: out of descriptors, memory or processes
             child.close()
             raise EngineDead(f"the OCR process does not start: {exc}") from exc
         return child

@@ -174,8 +174,7 @@ class RapidOcrWorker:
 
 
 def _load(backend: str) -> Any:
-    """rapidocr with its default models, quiet, on one thread, and without its libraries' telemetry."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime reads it when it is imported
+    """rapidocr with its default models, quiet, on one thread, and without OpenVINO's telemetry."""
     sys.modules["openvino_telemetry"] = None  # pyrefly: ignore[unsupported-operation]
     from rapidocr import EngineType, RapidOCR
 
