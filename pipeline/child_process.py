@@ -2,7 +2,7 @@
 
 Everything that parses hostile bytes or runs native code at length runs in one of these: rendering, probing,
 CPU OCR. A hung native call holds the interpreter lock, so no signal handler and no timer inside the process
-can stop it; the parent watches the clock and kills. The child is told to die with its parent, so a killed
+can stop it; the parent watches its CPU time and kills. The child is told to die with its parent, so a killed
 driver leaves nothing behind. What runs inside is `child_process_main.py`.
 
 Requests and replies are lines of JSON on a socket; pixels lie in an arena, shared memory that both sides map.
@@ -30,9 +30,10 @@ import tempfile
 from typing import IO
 
 from pipeline.child_process_main import Json, map_arena
+from pipeline.cpu_limit import STUCK_AFTER_S, OverLimit, Starved, within_cpu
 
 _LINE_LIMIT = 64 << 20
-_START_TIMEOUT_S = 60.0
+_START_CPU_S = 60.0
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH")
 _ENVIRONMENT = {
     "HOME": "/nonexistent",  # nobody's, as Debian calls it: nothing lies there, and nothing can
@@ -47,15 +48,12 @@ class ChildDied(Exception):
     """The child ended while it worked; the message says how (signal or exit status) and its last words."""
 
 
-class ChildTimedOut(Exception):
-    """The child did not answer in time and was killed."""
-
-
 class ChildProcess:
     """One child. `call` is not reentrant: the caller gives it one request at a time.
 
     `memory_bytes` limits the child's private memory (`RLIMIT_DATA`, so that shared memory and mapped files do
-    not count); native code sees a failed allocation, and what it makes of that is its own affair.
+    not count); native code sees a failed allocation, and what it makes of that is its own affair. `stuck_after_s`
+    is how long a child may use no CPU before it is given up; see `cpu_limit.py`.
     """
 
     def __init__(
@@ -65,10 +63,12 @@ class ChildProcess:
         *,
         arena_bytes: int,
         memory_bytes: int | None = None,
+        stuck_after_s: float = STUCK_AFTER_S,
     ) -> None:
         self._target = target
         self._settings = settings
         self._memory_bytes = memory_bytes
+        self._stuck_after_s = stuck_after_s
         self._arena_fd = _make_arena(arena_bytes)
         self.arena = map_arena(self._arena_fd, arena_bytes)
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,7 +85,7 @@ class ChildProcess:
         return self._process is not None and self._process.poll() is None
 
     async def start(self) -> None:
-        """Start the child and wait until its target is constructed. Raises `ChildDied` or `ChildTimedOut`."""
+        """Start the child and wait until its target is constructed. Raises what `call` raises."""
         if self._last_words is not None:
             self._last_words.close()
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
@@ -103,21 +103,19 @@ class ChildProcess:
             "memory_bytes": self._memory_bytes,
             "parent_pid": os.getpid(),
         }
-        await self.call(hello, timeout_s=_START_TIMEOUT_S)
+        await self.call(hello, cpu_s=_START_CPU_S)
 
-    async def call(self, request: Json, timeout_s: float) -> Json:
-        """Send one request and wait for its reply. On `ChildDied` and `ChildTimedOut` the child is gone."""
-        if self._reader is None or self._writer is None:
+    async def call(self, request: Json, cpu_s: float) -> Json:
+        """Send one request and wait for its reply, which may take the child so many seconds of CPU. Raises `ChildDied`,
+        `OverLimit` or `Starved`; the child is gone then."""
+        if self._process is None or self._reader is None or self._writer is None:
             raise ChildDied("the child process was never started")
         try:
             self._writer.write(json.dumps(request).encode() + b"\n")
-            async with asyncio.timeout(timeout_s):
-                line = await self._reader.readline()
-        except TimeoutError as exc:
-            self.kill()
-            raise ChildTimedOut(f"no answer within {timeout_s:g} s") from exc
-        except asyncio.CancelledError:
-            self.kill()  # the reply would otherwise be read as the answer to the next request
+            reply_line = self._reader.readline()
+            line = await within_cpu(reply_line, self._process.pid, cpu_s, self._stuck_after_s)
+        except (OverLimit, Starved, asyncio.CancelledError):
+            self.kill()  # a late reply would be read as the answer to the next request
             raise
         except (OSError, ValueError) as exc:
             raise ChildDied(self._obituary()) from exc

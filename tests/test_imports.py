@@ -28,7 +28,7 @@ _LAYERS = {
         "pipeline.engines.profiles",
         "pipeline.bottleneck",
     ),
-    "images": ("pipeline.held_image", "pipeline.metrics", "pipeline.child_process_main"),
+    "images": ("pipeline.held_image", "pipeline.metrics", "pipeline.child_process_main", "pipeline.cpu_limit"),
     "contracts": (
         "pipeline.config",
         "pipeline.modes",

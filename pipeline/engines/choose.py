@@ -121,7 +121,7 @@ async def make_engine(settings: Settings, num_processes: int | None = None) -> L
             return RapidOcrEngine(
                 num_processes=num_processes or settings.rapidocr.num_processes or num_cores(),
                 backend=settings.rapidocr.backend,
-                page_timeout_s=settings.engine.page_timeout_s,
+                page_cpu_s=settings.engine.page_cpu_s,
             )
         case "tesseract":
             from pipeline.engines.tesseract_engine import TesseractEngine
@@ -129,7 +129,7 @@ async def make_engine(settings: Settings, num_processes: int | None = None) -> L
             return TesseractEngine(
                 num_processes=num_processes or settings.tesseract.num_processes or num_cores(),
                 languages=settings.tesseract.languages,
-                page_timeout_s=settings.engine.page_timeout_s,
+                page_cpu_s=settings.engine.page_cpu_s,
             )
         case "scripted":
             from pipeline.engines.scripted_engine import ScriptedEngine

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from pipeline.cpu_limit import STUCK_AFTER_S, OverLimit, or_in_a_fresh_process, within_cpu
 from pipeline.engines.lines import Line, bounds
 from pipeline.engines.page_content import content_of
 from pipeline.engines.paragraphs import join_text
@@ -46,18 +47,21 @@ class TesseractEngine:
         self,
         num_processes: int,
         languages: str = "eng",
-        page_timeout_s: float = 300.0,
+        page_cpu_s: float = 300.0,
         *,
         program: str = "tesseract",
+        stuck_after_s: float = STUCK_AFTER_S,
     ) -> None:
-        """`languages` as Tesseract's `-l` takes it. `program` names another executable, for tests."""
+        """`languages` as Tesseract's `-l` takes it. `program`, another executable, and `stuck_after_s` are set in tests
+        of faults only."""
         found = shutil.which(program)
         if found is None:
             raise MissingDependency(f"{program} is not on PATH: apt-get install tesseract-ocr")
         self._program = found
         self._num_processes = num_processes
         self._languages = languages
-        self._page_timeout_s = page_timeout_s
+        self._page_cpu_s = page_cpu_s
+        self._stuck_after_s = stuck_after_s
         self._slots = asyncio.Semaphore(num_processes)
         self._running: set[asyncio.subprocess.Process] = set()
         self._is_closed = False
@@ -71,13 +75,15 @@ class TesseractEngine:
     ) -> Recognition:
         """Read the page's last view without its padding; `request` has nothing that applies here.
 
-        Raises `PageRejected`: engine_timeout, engine_crash, unsupported_script.
+        Raises `PageRejected`: engine_timeout, engine_crash, unsupported_script; `QuireError` where the machine does not
+        let the program work.
         """
         async with self._slots:
             if self._is_closed:
                 raise EngineDead("the engine is closed")
             pixels = content_of(page)
-            tsv = await self._run(pixels, round(page.dpi) or _DPI)
+            dpi = round(page.dpi) or _DPI
+            tsv = await or_in_a_fresh_process(lambda: self._run(pixels, dpi), "Tesseract")
         return _recognition(parse_tsv(tsv), pixels.shape[1], pixels.shape[0])
 
     async def close(self) -> None:
@@ -100,11 +106,10 @@ class TesseractEngine:
         try:
             if self._is_closed:  # while the process was being started
                 raise EngineDead("the engine was closed")
-            async with asyncio.timeout(self._page_timeout_s):
-                output, errors = await process.communicate(_as_pnm(pixels))
-        except TimeoutError as exc:
-            message = f"no answer within {self._page_timeout_s:g} s"
-            raise PageRejected("engine_timeout", message) from exc
+            answer = process.communicate(_as_pnm(pixels))
+            output, errors = await within_cpu(answer, process.pid, self._page_cpu_s, self._stuck_after_s)
+        except OverLimit as exc:
+            raise PageRejected("engine_timeout", str(exc)) from exc
         finally:
             await _kill(process)
             self._running.discard(process)

@@ -1,6 +1,6 @@
 """Documents into page images, whatever is in them. Start here.
 
-Opening and rendering happen in processes with a time and a memory limit. A page that hangs, crashes or
+Opening and rendering happen in processes with limits of CPU time and memory. A page that hangs, crashes or
 explodes costs its process and becomes a `Failure`; the next page gets a fresh process. A PDF page that one
 renderer cannot do is tried once with the other. This side of the border handles numbers and pixels only, and
 trusts neither: a reply that makes no sense is a failed page as well.
@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut
+from pipeline.child_process import ChildDied, ChildProcess
 from pipeline.child_process_main import Json
 from pipeline.config import RenderSettings
+from pipeline.cpu_limit import STUCK_AFTER_S, OverLimit
 from pipeline.errors import MissingDependency
 from pipeline.modes import Layout, layout
 from pipeline.rasterize import media_type
@@ -81,8 +82,9 @@ class Sandbox:
         *,
         target: str = RENDER_WORKER,
         pages_per_process: int = 500,
+        stuck_after_s: float = STUCK_AFTER_S,
     ) -> None:
-        """`num_workers` None: as the settings say. `target` is replaced in tests of faults only."""
+        """`num_workers` None: as the settings say. What follows it is set in tests of faults only."""
         self._settings = settings
         # MuPDF is an optional extra, for the sake of its licence.
         self._has_mupdf = importlib.util.find_spec("pymupdf") is not None
@@ -95,7 +97,13 @@ class Sandbox:
 
         def make_child() -> ChildProcess:
             memory_bytes = settings.memory_mb << 20
-            return ChildProcess(target, child_settings, arena_bytes=ARENA_BYTES, memory_bytes=memory_bytes)
+            return ChildProcess(
+                target,
+                child_settings,
+                arena_bytes=ARENA_BYTES,
+                memory_bytes=memory_bytes,
+                stuck_after_s=stuck_after_s,
+            )
 
         count = num_workers or settings.num_workers or len(os.sched_getaffinity(0))
         self._pool = WorkerPool(make_child, count, pages_per_process)
@@ -103,7 +111,7 @@ class Sandbox:
     async def probe(self, path: Path) -> Probe:
         """What the document is. Never fails: a document that hangs or crashes every reader is corrupt.
 
-        Raises OSError where the file itself cannot be read, `QuireError` where no process starts.
+        Raises OSError where the file itself cannot be read, `QuireError` where no process starts or works.
         """
         kind = media_type.sniff_file(path)
         renderers = self._renderers(kind)
@@ -115,9 +123,9 @@ class Sandbox:
             for asked in [renderers, *again, *([renderers[1:]] if renderers[1:] else [])]:
                 request: Json = {"op": "probe", "path": str(path), "renderers": asked}
                 try:
-                    return _probe_from(await worker.call(request, self._settings.probe_timeout_s))
-                except ChildTimedOut:
-                    words.append(f"opening it takes more than {self._settings.probe_timeout_s:g} s (hung)")
+                    return _probe_from(await worker.call(request, self._settings.probe_cpu_s))
+                except OverLimit as exc:
+                    words.append(f"it cannot be opened: {exc} (hung)")
                 except ChildDied as exc:
                     words.append(f"opening it crashes the reader ({_last_words(exc, path)})")
                 except _NONSENSE:
@@ -178,16 +186,15 @@ class Sandbox:
     async def _try_once(self, worker: Worker, request: Json, doc_id: str) -> _Tried:
         renderer = request["renderer"]
         try:
-            reply = await worker.call(request, self._settings.page_timeout_s)
+            reply = await worker.call(request, self._settings.page_cpu_s)
             if "failure" in reply:
                 failure = reply["failure"]
                 kind, message = _kind(failure["kind"]), single_line(str(failure["message"]))
                 return _Tried(renderer, None, kind, message, bool(failure["nothing_drawn"]))
             image, facts = _page_from(reply, worker, doc_id, request)
             return _Tried(renderer, (image, facts))
-        except ChildTimedOut:
-            limit = f"rendering takes more than {self._settings.page_timeout_s:g} s (hung)"
-            return _Tried(renderer, None, "render_timeout", limit)
+        except OverLimit as exc:
+            return _Tried(renderer, None, "render_timeout", f"it cannot be rendered: {exc} (hung)")
         except ChildDied as exc:
             kind = "render_memory" if is_about_memory(str(exc)) else "render_crash"
             return _Tried(renderer, None, kind, _last_words(exc, Path(request["path"])))

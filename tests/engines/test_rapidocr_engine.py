@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from pipeline.engines.rapidocr_engine import ARENA_BYTES, RapidOcrEngine
-from pipeline.errors import EngineDead, MissingDependency, PageRejected
+from pipeline.errors import EngineDead, MissingDependency, PageRejected, QuireError
 from pipeline.records import Recognition, Request
 from tests.engines import drawing
 from tests.engines.drawing import as_page
@@ -185,11 +185,14 @@ async def test_a_page_that_kills_twice_is_rejected(worker: str, kind: str) -> No
 
 
 async def test_a_page_that_hangs_is_rejected_and_the_next_is_read() -> None:
-    engine = RapidOcrEngine(1, page_timeout_s=1.0, worker=FAULTY + "Hangs")
+    engine = RapidOcrEngine(1, page_cpu_s=1.0, worker=FAULTY + "Hangs", stuck_after_s=1.0)
     try:
-        with pytest.raises(PageRejected) as caught:
-            await engine.recognize(as_page(np.zeros((10, 20, 3), np.uint8)), REQUEST)
-        assert caught.value.kind == "engine_timeout"
+        for height_px, words in ((10, "1 s of CPU"), (1, "waits for what never comes")):
+            with pytest.raises(PageRejected, match=words) as caught:
+                await engine.recognize(as_page(np.zeros((height_px, 20, 3), np.uint8)), REQUEST)
+            assert caught.value.kind == "engine_timeout"
+        with pytest.raises(QuireError, match="two OCR processes could not work.*it was stopped"):
+            await engine.recognize(as_page(np.zeros((2, 20, 3), np.uint8)), REQUEST)
         assert (await engine.recognize(as_page(np.zeros((20, 10, 3), np.uint8)), REQUEST)).text == "survived"
     finally:
         await engine.close()

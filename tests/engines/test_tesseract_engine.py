@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.engines.tesseract_engine import TesseractEngine, parse_tsv
-from pipeline.errors import EngineDead, MissingDependency, PageRejected
+from pipeline.errors import EngineDead, MissingDependency, PageRejected, QuireError
 from pipeline.records import Request
 from tests.engines import drawing
 from tests.engines.drawing import as_page
@@ -64,19 +64,28 @@ def _program(folder: Path, script: str) -> str:
 @pytest.mark.parametrize(
     ("script", "kind"),
     [
-        ("exec sleep 60", "engine_timeout"),
+        ("while :; do :; done", "engine_timeout"),
+        ("exec sleep 1000", "engine_timeout"),
         ("echo broken >&2; exit 3", "engine_crash"),
         ("kill -9 $$", "engine_crash"),
     ],
 )
 async def test_faults(tmp_path: Path, script: str, kind: str) -> None:
-    engine = TesseractEngine(1, page_timeout_s=1.0, program=_program(tmp_path, script))
+    engine = TesseractEngine(1, page_cpu_s=1.0, program=_program(tmp_path, script), stuck_after_s=1.0)
     try:
         with pytest.raises(PageRejected) as caught:
             await engine.recognize(as_page(np.zeros((900, 900, 3), np.uint8)), REQUEST)
     finally:
         await engine.close()
     assert caught.value.kind == kind
+
+
+async def test_a_program_that_was_stopped_is_no_fault_of_the_page(tmp_path: Path) -> None:
+    program = _program(tmp_path, "kill -STOP $$")
+    engine = TesseractEngine(1, program=program, stuck_after_s=1.0)
+    with pytest.raises(QuireError, match="two Tesseract processes could not work.*it was stopped"):
+        await engine.recognize(as_page(drawing.photo()), REQUEST)
+    await engine.close()
 
 
 async def test_close_ends_what_runs(tmp_path: Path) -> None:
@@ -93,7 +102,7 @@ async def test_close_ends_what_runs(tmp_path: Path) -> None:
 
 
 async def test_close_ends_what_is_being_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = TesseractEngine(1, page_timeout_s=1.0, program=_program(tmp_path, "exec sleep 60"))
+    engine = TesseractEngine(1, page_cpu_s=1.0, program=_program(tmp_path, "exec sleep 60"))
     start = asyncio.create_subprocess_exec
 
     async def start_while_closing(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:

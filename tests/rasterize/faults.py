@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +73,13 @@ class FaultyWorker(RenderWorker):
 
     def _fail(self, fault: str) -> Json:
         if fault == "hang":
-            ctypes.PyDLL(None).sleep(1000)  # keeps the interpreter lock, as native code does
+            re.match(
+                "(a+)+$", "a" * 100 + "b"
+            )  # takes for ever, and keeps the interpreter lock, as native code does
+        elif fault == "sleep":
+            ctypes.PyDLL(None).sleep(1000)
+        elif fault == "stopped" or (fault == "stopped_unless_fresh" and self._num_handled > 1):
+            os.kill(os.getpid(), signal.SIGSTOP)
         elif fault == "abort":
             os.abort()
         elif fault == "segfault":

@@ -91,7 +91,7 @@ async def test_the_other_renderer_steps_in(
 ) -> None:
     path = write(THREE_PAGES)
     write_faults(path, {f"{renderer}:1": fault})
-    settings = RenderSettings(renderer=renderer, page_timeout_s=4.0)  # type: ignore[arg-type]
+    settings = RenderSettings(renderer=renderer, page_cpu_s=1.0)  # type: ignore[arg-type]
     sandbox = make_sandbox(settings, target="tests.rasterize.faults:FaultyWorker")
     pages = await render(sandbox, path, (0, 1, 2))
     assert [page.renderer for page in pages] == [renderer, other, renderer]
@@ -101,7 +101,7 @@ async def test_the_other_renderer_steps_in(
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
-        ("hang", "render_timeout", "4 s"),
+        ("hang", "render_timeout", "1 s of CPU"),
         ("abort", "render_crash", "SIGABRT"),
         ("error", "render_error", "said no"),
         ("nonsense", "render_crash", "no sense"),
@@ -159,8 +159,29 @@ async def test_the_process_is_blamed_before_the_page(faulty: Sandbox, write: Wri
     assert [page.renderer for page in pages] == ["mupdf"] * 3
 
 
+async def test_a_page_that_falls_asleep_has_hung(make_sandbox: Make, write: Write) -> None:
+    sandbox = make_sandbox(target="tests.rasterize.faults:FaultyWorker", stuck_after_s=3.0)
+    path = write(documents.image((40, 60)))
+    write_faults(path, {"pillow:0": "sleep"})
+    page = await render_one(sandbox, path)
+    assert failure_kind(page) == "render_timeout"
+    assert page.failure is not None and "waits for what never comes" in page.failure.message
+
+
+async def test_no_page_is_blamed_for_a_process_that_was_stopped(make_sandbox: Make, write: Write) -> None:
+    """It is replaced, and the run stops if the next one is stopped too."""
+    sandbox = make_sandbox(target="tests.rasterize.faults:FaultyWorker", stuck_after_s=3.0)
+    path = write(THREE_PAGES)
+    write_faults(path, {"mupdf:1": "stopped_unless_fresh", "mupdf:2": "stopped"})
+    pages = await render(sandbox, path, (0, 1))
+    assert [(page.renderer, page.failure) for page in pages] == [("mupdf", None)] * 2
+    with pytest.raises(QuireError, match="two rendering processes could not work.*it was stopped"):
+        await render(sandbox, path, (2,))
+    assert (await render(sandbox, path, (0,)))[0].failure is None
+
+
 async def test_a_fault_does_not_touch_pages_rendered_beside_it(make_sandbox: Make, write: Write) -> None:
-    settings = RenderSettings(page_timeout_s=5.0)
+    settings = RenderSettings(page_cpu_s=1.0)
     sandbox = make_sandbox(settings, num_workers=2, target="tests.rasterize.faults:FaultyWorker")
     bad, good = write(PAGE, "bad"), write(documents.pdf(["x"] * 8), "good")
     write_faults(bad, {"mupdf:0": "hang", "pdfium:0": "abort"})
@@ -245,7 +266,7 @@ async def test_a_process_killed_while_it_starts_is_started_again(
 
 
 async def test_a_page_that_really_never_ends(make_sandbox: Make, write: Write) -> None:
-    sandbox = make_sandbox(RenderSettings(page_timeout_s=1.0))
+    sandbox = make_sandbox(RenderSettings(page_cpu_s=1.0))
     assert failure_kind(await render_one(sandbox, write(documents.endless_pdf()))) == "render_timeout"
 
 
