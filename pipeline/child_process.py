@@ -5,7 +5,8 @@ CPU OCR. A hung native call holds the interpreter lock, so no signal handler and
 can stop it; the parent watches its CPU time and kills. The child is told to die with its parent, so a killed
 driver leaves nothing behind. What runs inside is `child_process_main.py`.
 
-Requests and replies are lines of JSON on a socket; pixels lie in an arena, shared memory that both sides map.
+Requests and replies are lines of JSON on a socket; pixels lie in an arena, shared memory that both sides map; a file
+that a request is about is handed over open, by a second socket, so that the child need not be able to open any.
 Replies are JSON and not pickles because the child may have been taken over by the document it reads; for the same
 reason the arena is sealed: a child that shrank it would kill the parent, which reads it. The child gets none of the
 parent's environment but what it needs to start, so no credentials, and no home.
@@ -74,6 +75,7 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._files: socket.socket | None = None
         self._last_words: IO[bytes] | None = None
 
     @property
@@ -90,9 +92,10 @@ class ChildProcess:
             self._last_words.close()
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         ours, theirs = socket.socketpair()
-        with theirs:
+        self._files, their_files = socket.socketpair()
+        with theirs, their_files:
             try:
-                self._process = self._start_process(theirs, self._last_words)
+                self._process = self._start_process((theirs.fileno(), their_files.fileno(), self._arena_fd))
             except BaseException:
                 ours.close()
                 raise
@@ -106,11 +109,14 @@ class ChildProcess:
         await self.call(hello, cpu_s=_START_CPU_S)
 
     async def call(self, request: Json, cpu_s: float) -> Json:
-        """Send one request and wait for its reply, which may take the child so many seconds of CPU. Raises `ChildDied`,
-        `OverLimit` or `Starved`; the child is gone then."""
-        if self._process is None or self._reader is None or self._writer is None:
+        """Send one request and wait for its reply, which may take the child so many seconds of CPU. `fd` in a request
+        is an open file of this process; the child gets one of its own. Raises `ChildDied`, `OverLimit` or `Starved`;
+        the child is gone then."""
+        if self._process is None or self._files is None or self._reader is None or self._writer is None:
             raise ChildDied("the child process was never started")
         try:
+            if "fd" in request:
+                socket.send_fds(self._files, [b"f"], [request["fd"]])
             self._writer.write(json.dumps(request).encode() + b"\n")
             reply_line = self._reader.readline()
             line = await within_cpu(reply_line, self._process.pid, cpu_s, self._stuck_after_s)
@@ -132,7 +138,9 @@ class ChildProcess:
         if self._writer is not None:
             with contextlib.suppress(RuntimeError):  # the event loop may be closed already
                 self._writer.close()
-        self._reader = self._writer = None
+        if self._files is not None:
+            self._files.close()
+        self._reader = self._writer = self._files = None
 
     def close(self) -> None:
         """Kill the child and give back the shared memory once no array points into it."""
@@ -144,17 +152,17 @@ class ChildProcess:
             os.close(self._arena_fd)
             self._arena_fd = -1
 
-    def _start_process(self, connection: socket.socket, last_words: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _start_process(self, fds: tuple[int, ...]) -> subprocess.Popen[bytes]:
         # -P: Python would otherwise look into the current folder first, and run what lies there.
         command = [sys.executable, "-P", "-m", "pipeline.child_process_main"]
-        command += [str(connection.fileno()), str(self._arena_fd), str(self.arena.size)]
+        command += [*map(str, fds), str(self.arena.size)]
         return subprocess.Popen(
             command,
-            pass_fds=(connection.fileno(), self._arena_fd),
+            pass_fds=fds,
             env=_child_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=last_words,
+            stderr=self._last_words,
         )
 
     def _obituary(self) -> str:

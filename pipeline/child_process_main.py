@@ -51,7 +51,7 @@ def _limit(memory_bytes: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
-def _serve(connection: socket.socket, arena: Pixels) -> None:
+def _serve(connection: socket.socket, files: socket.socket, arena: Pixels) -> None:
     stream = connection.makefile("rwb")
     hello = json.loads(stream.readline())
     _die_with_parent(hello["parent_pid"])
@@ -66,13 +66,17 @@ def _serve(connection: socket.socket, arena: Pixels) -> None:
         line = stream.readline()
         if not line:
             return
-        reply = target.handle(json.loads(line))
+        request = json.loads(line)
+        if "fd" in request:  # the parent's number; here it has another one
+            request["fd"] = socket.recv_fds(files, 1, 1)[1][0]
+        reply = target.handle(request)
 
 
 def _main() -> None:
-    connection_fd, arena_fd, arena_bytes = (int(argument) for argument in sys.argv[1:4])
+    connection_fd, files_fd, arena_fd, arena_bytes = (int(argument) for argument in sys.argv[1:5])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _serve(socket.socket(fileno=connection_fd), map_arena(arena_fd, arena_bytes))
+    connection, files = socket.socket(fileno=connection_fd), socket.socket(fileno=files_fd)
+    _serve(connection, files, map_arena(arena_fd, arena_bytes))
 
 
 if __name__ == "__main__":

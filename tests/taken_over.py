@@ -40,7 +40,7 @@ class TakenOver:
 
 
 def _arena_fd() -> int:
-    return int(sys.argv[2])
+    return int(sys.argv[3])
 
 
 def ask(do: str, **arguments: Any) -> Json:

@@ -4,6 +4,7 @@ rasterizer task of a cluster runs."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -28,26 +29,22 @@ class FetchingRasterizer:
     ) -> AsyncIterator[RasterizedPage[PageImage]]:
         """Raises `StorageError` where the store is at fault and `ConfigError` where a password is missing: such
         faults are not the document's, and must not be written down as if they were."""
-        left = list(page_indices)
         for _ in range(_MAX_EVICTIONS):
             asked = time.perf_counter()
             try:
                 path = await asyncio.to_thread(self._cache.fetch, source.uri, source.doc_id, source.size_bytes)
             except (NotFound, SourceChanged) as exc:
-                for page_index in left:
+                for page_index in page_indices:
                     yield _unfetched(page_index, exc)
                 return
             fetch_s, asked = time.perf_counter() - asked, time.perf_counter()
-            async for page in self._sandbox.rasterize(path, source, left, mode):
-                queue_s = max(0.0, time.perf_counter() - asked - page.seconds)
-                if page.failure is not None and not path.exists():
-                    break  # the cache made room for another document: fetch this one again
-                if page.failure is not None and "needs_password" in page.failure.kind:
-                    raise ConfigError(f"{source.uri} was planned with a password: give --passwords again")
-                yield replace(page, fetch_s=fetch_s, queue_s=queue_s)
-                left = left[1:]
-                fetch_s, asked = 0.0, time.perf_counter()
-            if not left:
+            with contextlib.suppress(FileNotFoundError):  # the cache made room just now: fetch it again
+                async for page in self._sandbox.rasterize(path, source, page_indices, mode):
+                    queue_s = max(0.0, time.perf_counter() - asked - page.seconds)
+                    if page.failure is not None and "needs_password" in page.failure.kind:
+                        raise ConfigError(f"{source.uri} was planned with a password: give --passwords again")
+                    yield replace(page, fetch_s=fetch_s, queue_s=queue_s)
+                    fetch_s, asked = 0.0, time.perf_counter()
                 return
         raise StorageError(f"{source.uri} vanished from the cache {_MAX_EVICTIONS} times: raise flow.cache_mb")
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from pipeline.child_process import ChildDied, ChildProcess
 from pipeline.child_process_main import Json
@@ -113,7 +113,11 @@ class Sandbox:
 
         Raises OSError where the file itself cannot be read, `QuireError` where no process starts or works.
         """
-        kind = media_type.sniff_file(path)
+        with path.open("rb") as file:
+            return await self._probe(path, file)
+
+    async def _probe(self, path: Path, file: BinaryIO) -> Probe:
+        kind = media_type.sniff_file(file)
         renderers = self._renderers(kind)
         words = []
         async with self._pool.worker(path) as worker:
@@ -121,13 +125,13 @@ class Sandbox:
             # document may be innocent; then the second reader alone.
             again = [renderers] if worker.num_requests else []
             for asked in [renderers, *again, *([renderers[1:]] if renderers[1:] else [])]:
-                request: Json = {"op": "probe", "path": str(path), "renderers": asked}
+                request: Json = {"op": "probe", "fd": file.fileno(), "renderers": asked}
                 try:
                     return _probe_from(await worker.call(request, self._settings.probe_cpu_s))
                 except OverLimit as exc:
                     words.append(f"it cannot be opened: {exc} (hung)")
                 except ChildDied as exc:
-                    words.append(f"opening it crashes the reader ({_last_words(exc, path)})")
+                    words.append(f"opening it crashes the reader ({single_line(str(exc))})")
                 except _NONSENSE:
                     worker.stop()
                     words.append("the reader's answer makes no sense")
@@ -139,13 +143,15 @@ class Sandbox:
         """Render pages of one document at one mode: one result for each index, in the order asked.
 
         Pixels are copies of their own. A process is occupied only while it renders, not while the consumer
-        looks at a page; several calls share the processes. Raises `ConfigError` for an unknown mode.
+        looks at a page; several calls share the processes. All pages are of the file that is there at first, whatever
+        happens to its name. Raises OSError where it cannot be opened, `ConfigError` for an unknown mode.
         """
         layout(mode, 595, 842)  # refuses an unknown mode before any process is asked
-        for page_index in page_indices:
-            async with self._pool.worker(path) as worker:
-                page = await self._rasterize_page(worker, path, source, page_index, mode)
-            yield page
+        with path.open("rb") as file:
+            for page_index in page_indices:
+                async with self._pool.worker(path) as worker:
+                    page = await self._rasterize_page(worker, file, source, page_index, mode)
+                yield page
 
     async def close(self) -> None:
         await self._pool.close()
@@ -157,10 +163,10 @@ class Sandbox:
         await self.close()
 
     async def _rasterize_page(
-        self, worker: Worker, path: Path, source: PageRange, page_index: int, mode: str
+        self, worker: Worker, file: BinaryIO, source: PageRange, page_index: int, mode: str
     ) -> RasterizedPage[PageImage]:
         started = time.perf_counter()
-        request: Json = {"op": "render", "path": str(path), "page_index": page_index, "mode": mode}
+        request: Json = {"op": "render", "fd": file.fileno(), "page_index": page_index, "mode": mode}
         request |= {"media_type": source.media_type, "needs_ink": False}
         tries: list[_Tried] = []
         for renderer in self._renderers(source.media_type):
@@ -197,7 +203,7 @@ class Sandbox:
             return _Tried(renderer, None, "render_timeout", f"it cannot be rendered: {exc} (hung)")
         except ChildDied as exc:
             kind = "render_memory" if is_about_memory(str(exc)) else "render_crash"
-            return _Tried(renderer, None, kind, _last_words(exc, Path(request["path"])))
+            return _Tried(renderer, None, kind, single_line(str(exc)))
         except _NONSENSE:
             worker.stop()
             return _Tried(renderer, None, "render_crash", "the rendering process's answer makes no sense")
@@ -291,7 +297,3 @@ def _probe_from(reply: Json) -> Probe:
     return Probe(
         single_line(str(reply["media_type"])), num_pages, status, single_line(str(reply["detail"])), metadata
     )
-
-
-def _last_words(exc: ChildDied, path: Path) -> str:
-    return single_line(str(exc).replace(str(path), "the file"))

@@ -30,11 +30,12 @@ MAX_PIXELS = 50_000_000
 
 
 def rendering(renderer: str, path: Path, mode: str = "base", page_index: int = 0) -> Rendering:
-    document = open_document(renderer, path, sniff_file(path), (), MAX_PIXELS)
-    try:
-        return document.render(page_index, mode, MAX_PIXELS)
-    finally:
-        document.close()
+    with path.open("rb") as file:
+        document = open_document(renderer, file, sniff_file(file), (), MAX_PIXELS)
+        try:
+            return document.render(page_index, mode, MAX_PIXELS)
+        finally:
+            document.close()
 
 
 def views_of(made: Rendering) -> tuple[Pixels, ...]:
@@ -130,12 +131,12 @@ def test_pages_of_any_size(renderer: str, size_pt: tuple[float, float], write: W
 
 @BOTH
 def test_wrong_password(renderer: str, write: Write) -> None:
-    path = write(documents.encrypted_pdf("secret"))
-    with pytest.raises(WrongPassword):
-        open_document(renderer, path, PDF, ("guess",), MAX_PIXELS)
-    document = open_document(renderer, path, PDF, ("guess", "secret"), MAX_PIXELS)
-    assert document.num_pages == 1
-    document.close()
+    with write(documents.encrypted_pdf("secret")).open("rb") as file:
+        with pytest.raises(WrongPassword):
+            open_document(renderer, file, PDF, ("guess",), MAX_PIXELS)
+        document = open_document(renderer, file, PDF, ("guess", "secret"), MAX_PIXELS)
+        assert document.num_pages == 1
+        document.close()
 
 
 @BOTH
@@ -202,14 +203,15 @@ def test_tiff_orientation_is_applied_once(write: Write) -> None:
 
 def test_modes_in_turn_from_one_open_image(write: Write) -> None:
     path = write(documents.turned_jpeg(6, (3000, 4000)))
-    document = open_document("pillow", path, "image/jpeg", (), MAX_PIXELS)
-    shapes = [document.render(0, mode, MAX_PIXELS).page.shape for mode in ("tiny", "large", "tiny", "page150")]
-    assert shapes[0] == shapes[2] == (512, 512, 3)
-    assert shapes[1] == (960, 1280, 3)
-    large = document.render(0, "large", MAX_PIXELS).page
-    fresh = rendering("pillow", path, "large").page
-    assert (large == fresh).all()
-    document.close()
+    with path.open("rb") as file:
+        document = open_document("pillow", file, "image/jpeg", (), MAX_PIXELS)
+        shapes = [document.render(0, mode, MAX_PIXELS).page.shape for mode in ("tiny", "large", "tiny", "page150")]
+        assert shapes[0] == shapes[2] == (512, 512, 3)
+        assert shapes[1] == (960, 1280, 3)
+        large = document.render(0, "large", MAX_PIXELS).page
+        fresh = rendering("pillow", path, "large").page
+        assert (large == fresh).all()
+        document.close()
 
 
 def test_a_frame_a_page_of_tiff(write: Write) -> None:
@@ -224,11 +226,11 @@ def test_animations_are_one_page(write: Write) -> None:
     frames = [documents.drawing((300, 300)), Image.new("RGB", (300, 300), "red")]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
-    path = write(buffer.getvalue())
-    document = open_document("pillow", path, "image/gif", (), MAX_PIXELS)
-    assert document.num_pages == 1
-    assert document.render(0, "tiny", MAX_PIXELS).page[-5:].mean() > 200
-    document.close()
+    with write(buffer.getvalue()).open("rb") as file:
+        document = open_document("pillow", file, "image/gif", (), MAX_PIXELS)
+        assert document.num_pages == 1
+        assert document.render(0, "tiny", MAX_PIXELS).page[-5:].mean() > 200
+        document.close()
 
 
 @pytest.mark.parametrize(

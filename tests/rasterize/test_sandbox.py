@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -18,8 +19,8 @@ from pipeline.errors import ConfigError, MissingDependency, QuireError
 from pipeline.rasterize import sandbox as sandbox_module
 from pipeline.rasterize.sandbox import Sandbox
 from tests import documents
-from tests.rasterize.faults import hangs_file, write_faults
-from tests.rasterize.rasterizing import failure_kind, image_of, render, render_one
+from tests.rasterize.faults import write_faults
+from tests.rasterize.rasterizing import failure_kind, image_of, render, render_one, source_of
 from tests.waiting import wait_in_loop
 
 Write = Callable[..., Path]
@@ -221,8 +222,13 @@ async def test_an_abandoned_rendering_frees_its_worker(faulty: Sandbox, write: W
     path, other = write(PAGE, "a"), write(PAGE, "b")
     write_faults(path, {"mupdf:0": "hang"})
     task = asyncio.create_task(render(faulty, path))
-    hangs = hangs_file(path)
-    await wait_in_loop("the renderer to hang", lambda: hangs.exists() or task.done(), saw=lambda: task)
+
+    def hangs() -> bool:
+        child = faulty._pool._workers[0]._child
+        is_at_work = child is not None and child.pid is not None and faulty._pool._workers[0].num_requests > 0
+        return is_at_work and sum(psutil.Process(child.pid).cpu_times()[:2]) > 0.1
+
+    await wait_in_loop("the renderer to hang", lambda: hangs() or task.done(), saw=lambda: task)
     assert not task.done(), task
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -339,6 +345,18 @@ async def test_a_file_replaced_under_the_same_path(sandbox: Sandbox, write: Writ
     blank = image_of(await render_one(sandbox, write(documents.pdf([""]))))
     again = image_of(await render_one(sandbox, write(documents.pdf(["not blank any more"]))))
     assert blank.sha256 != again.sha256
+
+
+async def test_a_file_replaced_between_two_pages_gives_no_mixed_document(sandbox: Sandbox, write: Write) -> None:
+    path, other = write(THREE_PAGES), write(documents.pdf(["quite", "another", "document"]), "other")
+    expected = [image_of(page).sha256 for page in await render(sandbox, path, (0, 1, 2))]
+    got = []
+    async for page in sandbox.rasterize(path, source_of(path, 3), (0, 1, 2), "base"):
+        got.append(image_of(page).sha256)
+        if other.exists():
+            other.replace(path)
+            await render_one(sandbox, path)  # which makes the process let go of the first one
+    assert got == expected
 
 
 async def test_without_mupdf_pdfium_does_all_and_mupdf_is_refused(
