@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Generic
 
 from pipeline.admission import Admission, Ticket
+from pipeline.document_budget import BudgetedRasterizer, within_budget
 from pipeline.engines.base import Engine
 from pipeline.engines.profiles import Parser
 from pipeline.errors import AccountingError
@@ -62,6 +63,7 @@ async def convert_shard(
 ) -> None:
     """Convert and commit one shard. Calls `admitted` when all its pages are, so that another shard may come. Raises for
     faults that are no page's: the store, the engines, a bug."""
+    converter = replace(converter, rasterizer=BudgetedRasterizer(converter.rasterizer))
     pages: list[tuple[PageResult, PageTiming]] = []
     try:
         async with asyncio.TaskGroup() as chunks:
@@ -74,10 +76,11 @@ async def convert_shard(
         raise first_cause(group) from group
     order = {source.doc_id: position for position, source in enumerate(shard.ranges)}
     pages.sort(key=lambda page: (order[page[0].doc_id], page[0].page_index))
-    check_complete(shard, [result for result, _ in pages])
+    results = list(within_budget([result for result, _ in pages]))
+    check_complete(shard, results)
     host = socket.gethostname()
     timings = [replace(timing, host=host) for _, timing in pages]
-    await asyncio.to_thread(converter.write, shard, [result for result, _ in pages], timings)
+    await asyncio.to_thread(converter.write, shard, results, timings)
 
 
 class ShardQueue:

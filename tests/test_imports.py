@@ -47,6 +47,7 @@ _LAYERS = {
     "pixels": ("pipeline.rasterize.", "pipeline.engines."),
     "stages": (
         "pipeline.discover",
+        "pipeline.document_budget",
         "pipeline.plan",
         "pipeline.probe",
         "pipeline.prices",
