@@ -9,7 +9,8 @@ Requests and replies are lines of JSON on a socket; pixels lie in an arena, shar
 that a request is about is handed over open, by a second socket, so that the child need not be able to open any.
 Replies are JSON and not pickles because the child may have been taken over by the document it reads; for the same
 reason the arena is sealed: a child that shrank it would kill the parent, which reads it. The child gets none of the
-parent's environment but what it needs to start, so no credentials, and no home.
+parent's environment but what it needs to start, so no credentials, and no home; and when its target is constructed
+it closes a cage around itself, see `pipeline/cage`.
 
 This module does not know what the work is: `target` names a class, "module:Class", that takes
 `(settings, arena)` and has `handle(request) -> reply`.
@@ -20,7 +21,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import json
+import logging
 import os
 import signal
 import site
@@ -28,10 +31,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import IO
 
+from pipeline.cage import CageMode, hide_this_process
 from pipeline.child_process_main import Json, map_arena
 from pipeline.cpu_limit import STUCK_AFTER_S, OverLimit, Starved, within_cpu
+from pipeline.errors import QuireError
+
+_log = logging.getLogger(__name__)
 
 _LINE_LIMIT = 64 << 20
 _START_CPU_S = 60.0
@@ -54,7 +62,8 @@ class ChildProcess:
 
     `memory_bytes` limits the child's private memory (`RLIMIT_DATA`, so that shared memory and mapped files do
     not count); native code sees a failed allocation, and what it makes of that is its own affair. `stuck_after_s`
-    is how long a child may use no CPU before it is given up; see `cpu_limit.py`.
+    is how long a child may use no CPU before it is given up; see `cpu_limit.py`. After `start`, `missing_of_cage` says
+    in words which parts of the cage this machine lacks.
     """
 
     def __init__(
@@ -65,11 +74,14 @@ class ChildProcess:
         arena_bytes: int,
         memory_bytes: int | None = None,
         stuck_after_s: float = STUCK_AFTER_S,
+        cage: CageMode = "best",
     ) -> None:
         self._target = target
         self._settings = settings
         self._memory_bytes = memory_bytes
         self._stuck_after_s = stuck_after_s
+        self._cage = cage
+        self.missing_of_cage: tuple[str, ...] = ()
         self._arena_fd = _make_arena(arena_bytes)
         self.arena = map_arena(self._arena_fd, arena_bytes)
         self._process: subprocess.Popen[bytes] | None = None
@@ -86,8 +98,18 @@ class ChildProcess:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that the running child holds, as the kernel counts it; 0 where it has ended."""
+        with contextlib.suppress(OSError):
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return 0
+
     async def start(self) -> None:
-        """Start the child and wait until its target is constructed. Raises what `call` raises."""
+        """Start the child and wait until its target is constructed. Raises what `call` raises, and `QuireError`
+        where the cage must be whole and is not."""
+        if self._cage != "off":
+            hide_this_process()
         if self._last_words is not None:
             self._last_words.close()
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
@@ -105,8 +127,12 @@ class ChildProcess:
             "settings": self._settings,
             "memory_bytes": self._memory_bytes,
             "parent_pid": os.getpid(),
+            "cage": self._cage,
         }
-        await self.call(hello, cpu_s=_START_CPU_S)
+        ready = await self.call(hello, cpu_s=_START_CPU_S)
+        self.missing_of_cage = tuple(ready["missing_of_cage"])
+        if self.missing_of_cage:
+            check_cage(self._cage, self.missing_of_cage)
 
     async def call(self, request: Json, cpu_s: float) -> Json:
         """Send one request and wait for its reply, which may take the child so many seconds of CPU. `fd` in a request
@@ -159,7 +185,7 @@ class ChildProcess:
         return subprocess.Popen(
             command,
             pass_fds=fds,
-            env=_child_environment(),
+            env=child_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._last_words,
@@ -180,6 +206,22 @@ class ChildProcess:
         return f"{how}; last words: {words}" if words else how
 
 
+def check_cage(mode: CageMode, missing: tuple[str, ...]) -> None:
+    """What is to follow from what is missing of the cage: raises `QuireError` or says it, once."""
+    words = "; ".join(missing)
+    if mode == "require":
+        raise QuireError(
+            f"the cage of processes that read documents is not whole here: {words}. Mend that, or take what there is "
+            "with render.sandbox=best"
+        )
+    _warn_once(f"the cage of processes that read documents is not whole here: {words} (see SECURITY.md)")
+
+
+@functools.cache
+def _warn_once(words: str) -> None:
+    _log.warning("%s", words)
+
+
 def _make_arena(num_bytes: int) -> int:
     """Shared memory of a size that nobody can change any more, as a descriptor."""
     fd = os.memfd_create("quire-arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -188,7 +230,8 @@ def _make_arena(num_bytes: int) -> int:
     return fd
 
 
-def _child_environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
+    """What a child gets of the environment."""
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     # The package may be imported from a source tree, or the user's own packages, that only the parent knows of.
     kept["PYTHONPATH"] = os.pathsep.join(folder for folder in sys.path if folder)

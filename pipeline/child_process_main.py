@@ -1,4 +1,4 @@
-"""What runs in a child process: its limits, and the loop that hands requests to the target.
+"""What runs in a child process: its limits, its cage, and the loop that hands requests to the target.
 
 Apart from the parent's side, `child_process.py`, so that a child, of which a run starts many, does not import what only
 the parent uses.
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pipeline.cage import close_cage, code_folders
 from pipeline.records import Pixels
 
 Json = dict[str, Any]
@@ -59,7 +60,8 @@ def _serve(connection: socket.socket, files: socket.socket, arena: Pixels) -> No
     make: Any = getattr(importlib.import_module(module_name), class_name)
     _limit(hello["memory_bytes"])
     target: Target = make(hello["settings"], arena)
-    reply: Json = {"ready": True}
+    missing = close_cage(code_folders()) if hello["cage"] != "off" else ()
+    reply: Json = {"ready": True, "missing_of_cage": missing}
     while True:
         stream.write(json.dumps(reply).encode() + b"\n")
         stream.flush()

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from pipeline.cage import CageMode
 from pipeline.engines.profiles import DEFAULT_PROFILES, Parser
 
 Positive = Annotated[int, Gt(0)]
@@ -66,6 +67,7 @@ class RenderSettings:
     page_cpu_s: Seconds = 30.0  # of one renderer at one page
     probe_cpu_s: Seconds = 60.0  # to open a document
     memory_mb: Positive = 1024  # private memory of one rendering process
+    sandbox: CageMode = "best"  # "require": the whole cage or no run; "best": what the machine has of it
     num_workers: int = 0  # rendering processes; 0: one per core
 
 

@@ -39,11 +39,16 @@ async def test_a_child_gets_no_home_and_no_credentials(child: ChildProcess) -> N
     assert environment["ORT_DISABLE_TELEMETRY"] == "1"
 
 
-async def test_the_arena_keeps_its_size(child: ChildProcess) -> None:
+async def test_the_arena_keeps_its_size_even_without_a_cage() -> None:
     """A parent that reads shared memory which has been cut off dies of it."""
-    for attempt in ("shrink_arena", "grow_arena", "unseal_arena"):
-        assert "PermissionError" in (await child.call(ask(attempt), 60))["error"], attempt
-    assert int(child.arena.sum()) == 0
+    child = ChildProcess(TAKEN_OVER, {}, arena_bytes=1 << 20, cage="off")
+    try:
+        await child.start()
+        for attempt in ("shrink_arena", "grow_arena", "unseal_arena"):
+            assert "PermissionError" in (await child.call(ask(attempt), 60))["error"], attempt
+        assert int(child.arena.sum()) == 0
+    finally:
+        child.close()
 
 
 async def test_code_of_the_current_folder_does_not_run_in_a_child(

@@ -27,6 +27,7 @@ _LAYERS = {
         "pipeline.progress",
         "pipeline.engines.profiles",
         "pipeline.bottleneck",
+        "pipeline.cage.",
     ),
     "images": ("pipeline.held_image", "pipeline.metrics", "pipeline.child_process_main", "pipeline.cpu_limit"),
     "contracts": (

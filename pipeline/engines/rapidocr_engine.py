@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal
 
+from pipeline.cage import CageMode
 from pipeline.child_process import ChildDied, ChildProcess
 from pipeline.cpu_limit import STUCK_AFTER_S, OverLimit, Starved, or_in_a_fresh_process
 from pipeline.engines.page_content import content_of
@@ -43,6 +44,7 @@ class RapidOcrEngine:
         num_processes: int,
         backend: Literal["onnxruntime", "openvino"] = "onnxruntime",
         page_cpu_s: float = 300.0,
+        cage: CageMode = "best",
         *,
         worker: str = WORKER,
         stuck_after_s: float = STUCK_AFTER_S,
@@ -54,6 +56,7 @@ class RapidOcrEngine:
         self._backend = backend
         self._page_cpu_s = page_cpu_s
         self._stuck_after_s = stuck_after_s
+        self._cage = cage
         self._worker = worker
         self._children = [self._make_child() for _ in range(num_processes)]
         self._idle: asyncio.Queue[int] = asyncio.Queue()  # indices of children without a page
@@ -105,6 +108,7 @@ class RapidOcrEngine:
             arena_bytes=ARENA_BYTES,
             memory_bytes=_MEMORY_BYTES[self._backend],
             stuck_after_s=self._stuck_after_s,
+            cage=self._cage,
         )
 
     async def _read_twice(self, index: int, pixels: Pixels) -> dict[str, Any]:
@@ -124,7 +128,7 @@ class RapidOcrEngine:
             reply = await child.call(request, self._page_cpu_s)
         except OverLimit as exc:
             raise PageRejected("engine_timeout", str(exc)) from exc
-        if int(reply.get("resident_bytes", 0)) > _REPLACE_BYTES:
+        if child.resident_bytes > _REPLACE_BYTES:
             child.kill()
         return reply
 

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from pipeline.cage import CageMode, program
+from pipeline.child_process import check_cage, child_environment
 from pipeline.cpu_limit import STUCK_AFTER_S, OverLimit, or_in_a_fresh_process, within_cpu
 from pipeline.engines.lines import Line, bounds
 from pipeline.engines.page_content import content_of
@@ -48,19 +50,21 @@ class TesseractEngine:
         num_processes: int,
         languages: str = "eng",
         page_cpu_s: float = 300.0,
+        cage: CageMode = "best",
         *,
-        program: str = "tesseract",
+        executable: str = "tesseract",
         stuck_after_s: float = STUCK_AFTER_S,
     ) -> None:
-        """`languages` as Tesseract's `-l` takes it. `program`, another executable, and `stuck_after_s` are set in tests
+        """`languages` as Tesseract's `-l` takes it. `executable`, another program, and `stuck_after_s` are set in tests
         of faults only."""
-        found = shutil.which(program)
+        found = shutil.which(executable)
         if found is None:
-            raise MissingDependency(f"{program} is not on PATH: apt-get install tesseract-ocr")
+            raise MissingDependency(f"{executable} is not on PATH: apt-get install tesseract-ocr")
         self._program = found
         self._num_processes = num_processes
         self._languages = languages
         self._page_cpu_s = page_cpu_s
+        self._cage = cage
         self._stuck_after_s = stuck_after_s
         self._slots = asyncio.Semaphore(num_processes)
         self._running: set[asyncio.subprocess.Process] = set()
@@ -95,8 +99,7 @@ class TesseractEngine:
     async def _run(self, pixels: Pixels, dpi: int) -> str:
         arguments = ["stdin", "stdout", "-l", self._languages, "--dpi", str(dpi), "tsv"]
         process = await asyncio.create_subprocess_exec(
-            self._program,
-            *arguments,
+            *program.command(self._cage, self._program, arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -115,8 +118,10 @@ class TesseractEngine:
             self._running.discard(process)
         if self._is_closed:
             raise EngineDead("the engine was closed")
+        words = errors.decode(errors="replace").strip()[-300:]
+        if process.returncode == program.REFUSED:
+            check_cage(self._cage, (words,))
         if process.returncode != 0:
-            words = errors.decode(errors="replace").strip()[-300:]
             raise PageRejected("engine_crash", f"tesseract ended with status {process.returncode}: {words}")
         return output.decode(errors="replace")
 
@@ -173,9 +178,9 @@ def _as_pnm(pixels: Pixels) -> bytes:
 
 
 def _environment() -> dict[str, str]:
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "TESSDATA_PREFIX")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
-    return {**environment, "OMP_THREAD_LIMIT": "1"}
+    """A child process's, and where Tesseract finds its models if it is not where it looks itself."""
+    data = {name: os.environ[name] for name in ("TESSDATA_PREFIX",) if name in os.environ}
+    return {**child_environment(), **data, "OMP_THREAD_LIMIT": "1"}
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:

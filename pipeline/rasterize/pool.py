@@ -57,6 +57,10 @@ class Worker:
             self.stop()
             raise
 
+    async def missing_of_cage(self) -> tuple[str, ...]:
+        """What of the cage the process lacks, in words; one is started if need be."""
+        return (await self._ready_child()).missing_of_cage
+
     def stop(self) -> None:
         """End the process. The next request gets a fresh one."""
         child, self._child = self._child, None

@@ -103,6 +103,7 @@ class Sandbox:
                 arena_bytes=ARENA_BYTES,
                 memory_bytes=memory_bytes,
                 stuck_after_s=stuck_after_s,
+                cage=settings.sandbox,
             )
 
         count = num_workers or settings.num_workers or len(os.sched_getaffinity(0))
@@ -152,6 +153,12 @@ class Sandbox:
                 async with self._pool.worker(path) as worker:
                     page = await self._rasterize_page(worker, file, source, page_index, mode)
                 yield page
+
+    async def missing_of_cage(self) -> tuple[str, ...]:
+        """What the processes' cage lacks on this machine, in words; nothing where it is whole. Starts a process. Raises
+        `QuireError` where that is more than the settings allow."""
+        async with self._pool.worker(Path()) as worker:
+            return await worker.missing_of_cage()
 
     async def close(self) -> None:
         await self._pool.close()

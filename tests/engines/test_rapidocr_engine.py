@@ -165,7 +165,7 @@ async def test_openvino_reads_the_same() -> None:
 
 
 async def test_a_second_child_gets_the_page_of_one_that_died() -> None:
-    engine = RapidOcrEngine(1, worker=FAULTY + "DiesOnce")
+    engine = RapidOcrEngine(1, cage="off", worker=FAULTY + "DiesOnce")  # which leaves a file behind
     try:
         assert (await engine.recognize(as_page(drawing.photo()), REQUEST)).text == "survived"
     finally:

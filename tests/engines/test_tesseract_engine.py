@@ -71,7 +71,7 @@ def _program(folder: Path, script: str) -> str:
     ],
 )
 async def test_faults(tmp_path: Path, script: str, kind: str) -> None:
-    engine = TesseractEngine(1, page_cpu_s=1.0, program=_program(tmp_path, script), stuck_after_s=1.0)
+    engine = TesseractEngine(1, page_cpu_s=1.0, executable=_program(tmp_path, script), stuck_after_s=1.0)
     try:
         with pytest.raises(PageRejected) as caught:
             await engine.recognize(as_page(np.zeros((900, 900, 3), np.uint8)), REQUEST)
@@ -82,7 +82,7 @@ async def test_faults(tmp_path: Path, script: str, kind: str) -> None:
 
 async def test_a_program_that_was_stopped_is_no_fault_of_the_page(tmp_path: Path) -> None:
     program = _program(tmp_path, "kill -STOP $$")
-    engine = TesseractEngine(1, program=program, stuck_after_s=1.0)
+    engine = TesseractEngine(1, executable=program, stuck_after_s=1.0)
     with pytest.raises(QuireError, match="two Tesseract processes could not work.*it was stopped"):
         await engine.recognize(as_page(drawing.photo()), REQUEST)
     await engine.close()
@@ -90,7 +90,7 @@ async def test_a_program_that_was_stopped_is_no_fault_of_the_page(tmp_path: Path
 
 async def test_close_ends_what_runs(tmp_path: Path) -> None:
     started = tmp_path / "started"
-    engine = TesseractEngine(1, program=_program(tmp_path, f"touch '{started}'; exec sleep 60"))
+    engine = TesseractEngine(1, cage="off", executable=_program(tmp_path, f"touch '{started}'; exec sleep 60"))
     task = asyncio.create_task(engine.recognize(as_page(drawing.photo()), REQUEST))
     await wait_in_loop("the program to run", lambda: started.exists() or task.done(), saw=lambda: task)
     assert not task.done(), task
@@ -102,7 +102,7 @@ async def test_close_ends_what_runs(tmp_path: Path) -> None:
 
 
 async def test_close_ends_what_is_being_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = TesseractEngine(1, page_cpu_s=1.0, program=_program(tmp_path, "exec sleep 60"))
+    engine = TesseractEngine(1, page_cpu_s=1.0, executable=_program(tmp_path, "exec sleep 60"))
     start = asyncio.create_subprocess_exec
 
     async def start_while_closing(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
@@ -117,7 +117,7 @@ async def test_close_ends_what_is_being_started(tmp_path: Path, monkeypatch: pyt
 
 def test_a_missing_program_says_what_to_install() -> None:
     with pytest.raises(MissingDependency, match="apt-get install tesseract-ocr"):
-        TesseractEngine(1, program="no-such-tesseract")
+        TesseractEngine(1, executable="no-such-tesseract")
 
 
 def test_quotes_in_words_are_just_characters() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from pipeline.rasterize.views import (
 )
 from pipeline.records import Pixels
 from tests import documents
+from tests.waiting import BOUND_S
 
 Write = Callable[..., Path]
 BOTH = pytest.mark.parametrize("renderer", ["mupdf", "pdfium"])
@@ -246,3 +249,14 @@ def test_animations_are_one_page(write: Write) -> None:
 )
 def test_size_of_images_in_points(size_px: tuple[int, int], dpi: object, expected_pt: tuple[float, float]) -> None:
     assert size_pt(size_px, dpi) == pytest.approx(expected_pt, rel=1e-3)
+
+
+def test_a_rendering_process_loads_no_library_that_phones_home() -> None:
+    code = (
+        "import sys; from pipeline.rasterize.documents import load_libraries; load_libraries(['mupdf', 'pdfium'])"
+    )
+    code += "; print(*(name for name in ('onnxruntime', 'openvino', 'pymupdf4llm') if sys.modules.get(name)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=BOUND_S, check=True
+    )
+    assert done.stdout == "\n"
