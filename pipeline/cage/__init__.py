@@ -38,7 +38,7 @@ def close_cage(readable: Iterable[str], program: str = "") -> tuple[str, ...]:
     runnable = (*_SYSTEM, program) if program else ()
     missing = []
     if len(os.listdir("/proc/self/task")) > 1:
-        missing.append("some threads had started before it was closed")
+        missing.append("Landlock does not hold the threads that had started before, as OpenVINO's have")
     try:
         files.allow_only(readable=(*_SYSTEM, *libraries, *readable), runnable=runnable)
     except OSError as exc:
@@ -55,7 +55,8 @@ def code_folders() -> set[str]:
     """What Python may still have to read: its library, what is installed, and packages that are imported in part."""
     packages = [module for name, module in list(sys.modules.items()) if "." not in name]
     imported = {folder for package in packages for folder in getattr(package, "__path__", ())}
-    return {sys.prefix, sys.base_prefix, *imported}
+    installed = {folder for folder in sys.path if os.path.basename(folder) in ("site-packages", "dist-packages")}
+    return {sys.prefix, sys.base_prefix, *installed, *imported}
 
 
 def hide_this_process() -> None:
