@@ -10,7 +10,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,14 @@ async def caged(request: pytest.FixtureRequest) -> AsyncIterator[ChildProcess]:
 
 
 @pytest.fixture(scope="module")
-def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def secret() -> Iterator[Path]:
     """A file that everybody may read and write, as far as its owner is asked."""
-    folder = tmp_path_factory.mktemp("home")
-    for opened in (folder, *folder.parents[:3]):
-        if opened.owner() == Path.home().owner() and opened != Path("/tmp"):
-            opened.chmod(0o777)
-    path = folder / "credentials"
-    path.write_text("aws_secret_access_key=SECRET")
-    path.chmod(0o666)
-    return path
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        path = Path(folder, "credentials")
+        path.write_text("aws_secret_access_key=SECRET")
+        path.chmod(0o666)
+        yield path
 
 
 FILES = [
