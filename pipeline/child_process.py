@@ -132,7 +132,11 @@ class ChildProcess:
         ready = await self.call(hello, cpu_s=_START_CPU_S)
         self.missing_of_cage = tuple(ready["missing_of_cage"])
         if self.missing_of_cage:
-            check_cage(self._cage, self.missing_of_cage)
+            try:
+                check_cage(self._cage, self.missing_of_cage)
+            except QuireError:
+                self.kill()  # or the next caller would find it running
+                raise
 
     async def call(self, request: Json, cpu_s: float) -> Json:
         """Send one request and wait for its reply, which may take the child so many seconds of CPU. `fd` in a request

@@ -186,9 +186,11 @@ async def test_what_is_there_of_the_cage_is_closed_and_what_is_not_is_said(
 
 @pytest.mark.usefixtures("no_seccomp")
 async def test_a_cage_that_must_be_whole_and_is_not_starts_no_process() -> None:
+    child = ChildProcess("tests.taken_over:TakenOver", {}, arena_bytes=1 << 20, cage="require")
     with pytest.raises(QuireError, match=r"not whole here: no seccomp filter.*render\.sandbox=best"):
-        async with started("require"):
-            pass
+        await child.start()
+    assert not child.is_running
+    child.close()
 
 
 @pytest.mark.usefixtures("no_seccomp")
