@@ -17,10 +17,11 @@ COPY jobs jobs
 RUN /opt/quire/bin/pip install --constraint requirements-ci.lock ".[mupdf,cpu,heic,http,ray,report]"
 
 FROM python:3.11.14-slim-bookworm AS cpu
-# tesseract-ocr is for --engine tesseract, wget for KubeRay's probes; the wheels bring all else.
+# libseccomp2 is a wall of the cage, tesseract-ocr is for --engine tesseract, wget for KubeRay's probes; the wheels bring
+# all else.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends tesseract-ocr wget \
+    && apt-get install --yes --no-install-recommends libseccomp2 tesseract-ocr wget \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home --shell /usr/sbin/nologin quire
 COPY --from=cpu-build /opt/quire /opt/quire
@@ -47,10 +48,11 @@ COPY jobs jobs
 RUN /opt/quire/bin/pip install --no-deps .
 
 FROM nvidia/cuda:13.0.1-runtime-ubuntu24.04 AS gpu
-# A compiler and Python's headers: Triton builds its launchers when the engine starts. wget is for KubeRay's probes.
+# A compiler and Python's headers: Triton builds its launchers when the engine starts. libseccomp2 is a wall of the cage,
+# wget is for KubeRay's probes.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends python3.12 python3.12-dev gcc libc6-dev wget \
+    && apt-get install --yes --no-install-recommends python3.12 python3.12-dev gcc libc6-dev libseccomp2 wget \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home --shell /usr/sbin/nologin quire
 COPY --from=gpu-build /opt/quire /opt/quire

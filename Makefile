@@ -26,8 +26,8 @@ WORKERS ?= 3
 export PYTHONDONTWRITEBYTECODE :=
 MINUTES ?= 60
 SEED ?= 0
-SLOW_TEST_PROGRAMS := radosgw ceph-mon ceph-osd tesseract chromium prometheus promtool
-SLOW_TEST_PACKAGES := radosgw ceph-mon ceph-osd tesseract-ocr chromium prometheus
+SLOW_TEST_PROGRAMS := radosgw ceph-mon ceph-osd tesseract chromium prometheus promtool strace
+SLOW_TEST_PACKAGES := radosgw ceph-mon ceph-osd tesseract-ocr chromium prometheus strace
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder $(PYTEST_FLAGS)
 
 # uv does not read pip's configuration: what is set there is handed on to it. A variable wins over what is said of

@@ -25,6 +25,7 @@ from pipeline.engines.base import LocalEngine
 from pipeline.engines.choose import ladder, make_engine, require
 from pipeline.errors import ConfigError, GuardNotApplied, MissingDependency, PageError, QuireError
 from pipeline.rasterize.known_page import rasterize_known_page
+from pipeline.rasterize.sandbox import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Finding:
 @settings_options
 @click.pass_context
 def doctor_command(context: click.Context, /, **options: Any) -> None:
-    """Check the driver, CUDA, PyTorch, vLLM, its plug-in, the repetition guard and the model, then read one page.
+    """Check the driver, CUDA, PyTorch, vLLM, its plug-in, the cage of what reads documents, the repetition guard and
+    the model, then read one page.
 
     The engine is vllm unless --engine, --config or --set says otherwise. Exits with 0 if all is well, 1 if not.
     """
@@ -59,6 +61,8 @@ async def _examine(settings: Settings) -> bool:
     for check in _checks(settings):
         if not _print(check(settings)):
             return False
+    if not _print(await check_cage(settings)):
+        return False
     async for finding in _try_engine(settings):
         if not _print(finding):
             return False
@@ -160,6 +164,20 @@ def check_plugin(_: Settings) -> Finding:
         advice = f"add quire to the variable, or unset it: VLLM_PLUGINS={allowed},quire"
         return Finding("plug-in", False, "the variable VLLM_PLUGINS leaves Quire's model class out", advice)
     return Finding("plug-in", True, "registered: DeepSeek-OCR runs in Quire's own model class")
+
+
+async def check_cage(settings: Settings) -> Finding:
+    """What holds a process that reads documents, should one of them take it over."""
+    if settings.render.sandbox == "off":
+        return Finding("cage", True, "off, as the settings say: see SECURITY.md")
+    try:
+        async with Sandbox(settings.render, (), num_workers=1) as sandbox:
+            missing = await sandbox.missing_of_cage()
+    except QuireError as exc:
+        return Finding("cage", False, str(exc), "see the message above")
+    if missing:
+        return Finding("cage", True, f"in part, see SECURITY.md: {'; '.join(missing)}")
+    return Finding("cage", True, "whole: no network, no files, no other processes for what reads documents")
 
 
 async def _try_engine(settings: Settings) -> AsyncIterator[Finding]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # matplotlib and jinja2 are an optional extra
     from pipeline.report.thumbnails import Thumbnail
 
 KEY = "report/index.html"
-_THUMBNAIL_TIMEOUT_S = 10.0
+_THUMBNAIL_CPU_S = 10.0
 
 
 @click.command("report", short_help="Show a run on one HTML page.")
@@ -79,9 +79,7 @@ def write_report(output: str, settings: Settings, passwords: tuple[str, ...], wi
 def _as_converted(settings: Settings, described: Mapping[str, Any]) -> Settings:
     """With the renderer that the run had, and little patience."""
     renderer = described["settings"].get("render.renderer", settings.render.renderer)
-    return replace(
-        settings, render=replace(settings.render, renderer=renderer, page_timeout_s=_THUMBNAIL_TIMEOUT_S)
-    )
+    return replace(settings, render=replace(settings.render, renderer=renderer, page_cpu_s=_THUMBNAIL_CPU_S))
 
 
 def _thumbnails(

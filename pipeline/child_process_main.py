@@ -1,4 +1,4 @@
-"""What runs in a child process: its limits, and the loop that hands requests to the target.
+"""What runs in a child process: its limits, its cage, and the loop that hands requests to the target.
 
 Apart from the parent's side, `child_process.py`, so that a child, of which a run starts many, does not import what only
 the parent uses.
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pipeline.cage import close_cage, code_folders
 from pipeline.records import Pixels
 
 Json = dict[str, Any]
@@ -51,7 +52,7 @@ def _limit(memory_bytes: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
-def _serve(connection: socket.socket, arena: Pixels) -> None:
+def _serve(connection: socket.socket, files: socket.socket, arena: Pixels) -> None:
     stream = connection.makefile("rwb")
     hello = json.loads(stream.readline())
     _die_with_parent(hello["parent_pid"])
@@ -59,20 +60,25 @@ def _serve(connection: socket.socket, arena: Pixels) -> None:
     make: Any = getattr(importlib.import_module(module_name), class_name)
     _limit(hello["memory_bytes"])
     target: Target = make(hello["settings"], arena)
-    reply: Json = {"ready": True}
+    missing = close_cage(code_folders()) if hello["cage"] != "off" else ()
+    reply: Json = {"ready": True, "missing_of_cage": missing}
     while True:
         stream.write(json.dumps(reply).encode() + b"\n")
         stream.flush()
         line = stream.readline()
         if not line:
             return
-        reply = target.handle(json.loads(line))
+        request = json.loads(line)
+        if "fd" in request:  # the parent's number; here it has another one
+            request["fd"] = socket.recv_fds(files, 1, 1)[1][0]
+        reply = target.handle(request)
 
 
 def _main() -> None:
-    connection_fd, arena_fd, arena_bytes = (int(argument) for argument in sys.argv[1:4])
+    connection_fd, files_fd, arena_fd, arena_bytes = (int(argument) for argument in sys.argv[1:5])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _serve(socket.socket(fileno=connection_fd), map_arena(arena_fd, arena_bytes))
+    connection, files = socket.socket(fileno=connection_fd), socket.socket(fileno=files_fd)
+    _serve(connection, files, map_arena(arena_fd, arena_bytes))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from pipeline.cage import CageMode
 from pipeline.engines.profiles import DEFAULT_PROFILES, Parser
 
 Positive = Annotated[int, Gt(0)]
@@ -58,14 +59,16 @@ class PlanSettings:
 
 @dataclass(frozen=True, slots=True)
 class RenderSettings:
-    """Rasterization: which renderer, and the limits of one page. The times and the memory do not change
-    results that come within them, so only `renderer` and `max_pixels` belong to the fingerprint."""
+    """Rasterization: which renderer, and the limits of one page. CPU time and memory do not change results that
+    come within them, so only `renderer` and `max_pixels` belong to the fingerprint. Time is CPU time and not the
+    clock's, or a busy machine would fail pages that an idle one renders."""
 
     renderer: Literal["mupdf", "pdfium"] = "mupdf"
     max_pixels: Positive = 50_000_000  # of one view, or of one decoded source image
-    page_timeout_s: Seconds = 30.0
-    probe_timeout_s: Seconds = 60.0
+    page_cpu_s: Seconds = 30.0  # of one renderer at one page
+    probe_cpu_s: Seconds = 60.0  # to open a document
     memory_mb: Positive = 1024  # private memory of one rendering process
+    sandbox: CageMode = "best"  # "require": the whole cage or no run; "best": what the machine has of it
     num_workers: int = 0  # rendering processes; 0: one per core
 
 
@@ -91,7 +94,7 @@ class EngineSettings:
     ngram_size: Annotated[int, Ge(0)] = 0  # of the repetition guard; 0: none
     ngram_window: Annotated[int, Ge(0)] = 0
     ngram_whitelist: tuple[int, ...] = ()  # token ids that may end a repeated n-gram
-    page_timeout_s: Seconds = 300.0  # of one attempt of an engine that works on one page at a time
+    page_cpu_s: Seconds = 300.0  # CPU time of one attempt of an engine that computes here, a page at a time
     stuck_after_s: Seconds = 1800.0  # an engine that leaves an attempt unanswered so long is ended
     start_timeout_s: Seconds = 1800.0  # so is one that is not ready in that time; a server is waited for so long
     latents: Literal["off", "keep", "reuse"] = "off"  # of pages, on storage; reuse keeps what it does not find

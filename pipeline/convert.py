@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Generic
 
 from pipeline.admission import Admission, Ticket
+from pipeline.document_budget import BudgetedRasterizer, within_budget
 from pipeline.engines.base import Engine
 from pipeline.engines.profiles import Parser
 from pipeline.errors import AccountingError
@@ -64,6 +65,7 @@ async def convert_shard(
 ) -> None:
     """Convert and commit one shard. Calls `admitted` when all its pages are, so that another shard may come. Raises for
     faults that are no page's: the store, the engines, a bug."""
+    converter = replace(converter, rasterizer=BudgetedRasterizer(converter.rasterizer))
     pages: list[tuple[PageResult, PageTiming]] = []
     try:
         async with asyncio.TaskGroup() as chunks:
@@ -76,7 +78,7 @@ async def convert_shard(
         raise first_cause(group) from group
     order = {source.doc_id: position for position, source in enumerate(shard.ranges)}
     pages.sort(key=lambda page: (order[page[0].doc_id], page[0].page_index))
-    results = [result for result, _ in pages]
+    results = list(within_budget([result for result, _ in pages]))
     check_complete(shard, results)
     host = socket.gethostname()
     timings = [replace(timing, host=host) for _, timing in pages]

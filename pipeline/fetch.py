@@ -64,12 +64,19 @@ class SourceFile:
     is_cached: bool
 
     @contextmanager
-    def held(self) -> Generator[None]:
-        """Within the block `is_unchanged` cannot be deceived: an open file keeps its inode's number from others."""
+    def held(self, uri: str) -> Generator[None]:
+        """Within the block `is_unchanged` cannot be deceived: an open file keeps its inode's number from others. An
+        OSError of whoever opens the path there ends the block, and is raised as what it says of `uri` if the file is
+        the same as before."""
         with ExitStack() as stack:
             with suppress(ObjectError), read_errors("open", str(self.path)):
                 stack.enter_context(open(self.path, "rb"))
-            yield
+            try:
+                yield
+            except OSError:
+                if self.is_unchanged():
+                    with (write_errors if self.is_cached else read_errors)("read", uri):
+                        raise
 
     def is_unchanged(self) -> bool:
         """Whether the path still leads to the same file, in the same state. Ask after it was read by its path."""

@@ -13,7 +13,6 @@ from pipeline.fetch import SourceCache, SourceFile
 from pipeline.fetcher import MOST_FETCHES, Fetcher, changed_too_often
 from pipeline.rasterize.sandbox import Probe, Sandbox
 from pipeline.records import Document, DocumentRef, DocumentStatus
-from pipeline.storage.system_errors import read_errors, write_errors
 
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
@@ -61,14 +60,8 @@ class Prober:
         left the cache."""
         for _ in range(MOST_FETCHES):
             file = await self._fetcher.fetch_new(ref)
-            with file.held():
-                try:
-                    probe = await self._sandbox.probe(file.path)
-                except OSError:
-                    if file.is_unchanged():
-                        with (write_errors if file.is_cached else read_errors)("read", ref.uri):
-                            raise
-                    continue
+            with file.held(ref.uri):
+                probe = await self._sandbox.probe(file.path)
                 if file.is_unchanged():
                     return probe, file
         raise changed_too_often(ref.uri)

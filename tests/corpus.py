@@ -10,6 +10,9 @@ from pathlib import Path
 from jobs.bench.text_errors import character_error
 from jobs.convert import convert
 from jobs.plan import Inputs
+from pipeline.config import RenderSettings
+from pipeline.rasterize.sandbox import Sandbox
+from pipeline.records import PageRange
 from pipeline.settings_file import load_settings
 from tests.runs import documents_by_name, read_table
 
@@ -63,3 +66,19 @@ def read_and_check(names: Sequence[str], directory: Path) -> None:
     for name in _TRUTHS.keys() & expected.keys():
         truth = (CORPUS / "gt" / _TRUTHS[name]).read_text()
         assert character_error(documents[name]["text"], truth) < _MAX_CHARACTER_ERROR, name
+
+
+def render_first_pages() -> None:
+    """Probe every document of the corpus and render its first page, all in one process; prints how many there are."""
+    paths = [path for path in sorted(CORPUS.glob("*.*")) if path.suffix not in (".md", ".jsonl")]
+    asyncio.run(_render_first_pages(paths))
+
+
+async def _render_first_pages(paths: Sequence[Path]) -> None:
+    async with Sandbox(RenderSettings(), num_workers=1) as sandbox:
+        for path in paths:
+            found = await sandbox.probe(path)
+            source = PageRange(str(path), "", 1, "", found.media_type, found.num_pages, 0, found.num_pages)
+            async for _ in sandbox.rasterize(path, source, range(min(1, found.num_pages)), "tiny"):
+                pass
+    print(len(paths))

@@ -68,7 +68,7 @@ def test_the_fingerprint_sees_what_changes_results(override: str) -> None:
 @pytest.mark.parametrize(
     "override",
     [
-        "render.page_timeout_s=5",
+        "render.page_cpu_s=5",
         "flow.open_shards=9",
         "ray.num_engines=4",
         "tesseract.languages=deu",

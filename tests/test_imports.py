@@ -28,8 +28,9 @@ _LAYERS = {
         "pipeline.engines.profiles",
         "pipeline.bottleneck",
         "pipeline.background",
+        "pipeline.cage.",
     ),
-    "images": ("pipeline.held_image", "pipeline.metrics", "pipeline.child_process_main"),
+    "images": ("pipeline.held_image", "pipeline.metrics", "pipeline.child_process_main", "pipeline.cpu_limit"),
     "contracts": (
         "pipeline.config",
         "pipeline.modes",
@@ -50,6 +51,7 @@ _LAYERS = {
     "pixels": ("pipeline.rasterize.", "pipeline.engines."),
     "stages": (
         "pipeline.discover.",
+        "pipeline.document_budget",
         "pipeline.probe",
         "pipeline.prices",
         "pipeline.recognize",

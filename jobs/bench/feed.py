@@ -59,10 +59,11 @@ def measure(path: Path, num_pages: int, num_rounds: int) -> tuple[int, float, fl
     counted = 0
     for _ in range(num_rounds):
         for way, times in ((_ours(arena), ours), (common_way, common)):
-            document = MupdfDocument(path)
-            counted = min(num_pages, document.num_pages)
-            times += [_cpu_ms(way, document, page_index) for page_index in range(counted)]
-            document.close()
+            with path.open("rb") as file:
+                document = MupdfDocument(file)
+                counted = min(num_pages, document.num_pages)
+                times += [_cpu_ms(way, document, page_index) for page_index in range(counted)]
+                document.close()
     return counted, statistics.median(ours), statistics.median(common)
 
 

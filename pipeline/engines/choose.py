@@ -134,7 +134,8 @@ async def make_engine(settings: Settings, num_processes: int | None = None) -> L
             return RapidOcrEngine(
                 num_processes=num_processes or settings.rapidocr.num_processes or num_cores(),
                 backend=settings.rapidocr.backend,
-                page_timeout_s=settings.engine.page_timeout_s,
+                page_cpu_s=settings.engine.page_cpu_s,
+                cage=settings.render.sandbox,
             )
         case "tesseract":
             from pipeline.engines.tesseract_engine import TesseractEngine
@@ -142,7 +143,8 @@ async def make_engine(settings: Settings, num_processes: int | None = None) -> L
             return await TesseractEngine.start(
                 num_processes=num_processes or settings.tesseract.num_processes or num_cores(),
                 languages=settings.tesseract.languages,
-                page_timeout_s=settings.engine.page_timeout_s,
+                page_cpu_s=settings.engine.page_cpu_s,
+                cage=settings.render.sandbox,
             )
         case "scripted":
             from pipeline.engines.scripted_engine import ScriptedEngine

@@ -2,7 +2,7 @@
 
 Pixels go to a child through shared memory; what comes back are blocks in reading order, found by
 `rapidocr_worker.py` and `layout.py`. A child that dies on a page is replaced and the page tried once more; a
-page that kills two, or takes too long, is rejected. This module knows no rapidocr: only children import it.
+page that kills two, or takes too much CPU, is rejected. This module knows no rapidocr: only children import it.
 
 Peak resident memory of a child, measured on pages of 2 to 8 megapixels: 0.8 GB for a letter page at 150 dpi and
 1.1 GB for the largest with onnxruntime, 1.0 and 1.4 GB with OpenVINO.
@@ -11,18 +11,18 @@ Peak resident memory of a child, measured on pages of 2 to 8 megapixels: 0.8 GB 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
-import logging
 import math
 from collections.abc import Callable
 from typing import Any, Literal
 
-from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut
+from pipeline.cage import CageMode
+from pipeline.child_process import ChildDied, ChildProcess
+from pipeline.cpu_limit import STUCK_AFTER_S, OverLimit, or_in_a_fresh_process
 from pipeline.engines.page_content import content_of
 from pipeline.errors import EngineAway, MissingDependency, PageRejected
 from pipeline.records import Block, PageImage, Pixels, Recognition, Request
-
-_log = logging.getLogger(__name__)
 
 WORKER = "pipeline.engines.rapidocr_worker:RapidOcrWorker"
 ARENA_BYTES = 64 << 20
@@ -32,7 +32,6 @@ _MIN_LEGIBLE_SHARE = 0.5  # of the length of the detected lines; pages in a scri
 # in one that is not below 0.35 (Korean, Russian, Arabic, Devanagari; 19 pages compared)
 _MEMORY_BYTES = {"onnxruntime": 1400 << 20, "openvino": None}  # OpenVINO reserves gigabytes that it never
 # touches, and answers nonsense where it does not get them
-_MAX_LATE_STARTS = 5  # of one child, one after the other
 _REPLACE_BYTES = 1100 << 20  # resident; a child that holds more after a page makes room for a new one
 
 
@@ -44,16 +43,20 @@ class RapidOcrEngine:
         self,
         num_processes: int,
         backend: Literal["onnxruntime", "openvino"] = "onnxruntime",
-        page_timeout_s: float = 300.0,
+        page_cpu_s: float = 300.0,
+        cage: CageMode = "best",
         *,
         worker: str = WORKER,
+        stuck_after_s: float = STUCK_AFTER_S,
     ) -> None:
-        """Check that the libraries are there; children start with the first pages. `worker` names another
-        target for the children, for tests."""
+        """Check that the libraries are there; children start with the first pages. `worker`, another target for the
+        children, and `stuck_after_s` are set in tests of faults only."""
         if worker == WORKER:
             _require("rapidocr", backend)
         self._backend = backend
-        self._page_timeout_s = page_timeout_s
+        self._page_cpu_s = page_cpu_s
+        self._stuck_after_s = stuck_after_s
+        self._cage = cage
         self._worker = worker
         self._children = [self._make_child() for _ in range(num_processes)]
         self._idle: asyncio.Queue[int] = asyncio.Queue()  # indices of children without a page
@@ -72,7 +75,7 @@ class RapidOcrEngine:
         """Read the page's last view without its padding; `request` has nothing that applies here.
 
         Raises `PageRejected`: too_many_pixels, engine_timeout, engine_crash, unsupported_script;
-        `EngineAway` where a child cannot be started.
+        `EngineAway` where a child cannot be started, `QuireError` where the machine does not let one work.
         """
         pixels = content_of(page)
         if pixels.nbytes > ARENA_BYTES:
@@ -82,7 +85,7 @@ class RapidOcrEngine:
             raise EngineAway("the engine is closed")
         index = await self._idle.get()
         try:
-            reply = await self._read_twice(index, pixels)
+            reply = await or_in_a_fresh_process(lambda: self._read_twice(index, pixels), "OCR")
         finally:
             self._idle.put_nowait(index)
         return _recognition(reply)
@@ -104,15 +107,14 @@ class RapidOcrEngine:
             {"backend": self._backend},
             arena_bytes=ARENA_BYTES,
             memory_bytes=_MEMORY_BYTES[self._backend],
-            environment={"ORT_DISABLE_TELEMETRY": "1"},
+            stuck_after_s=self._stuck_after_s,
+            cage=self._cage,
         )
 
     async def _read_twice(self, index: int, pixels: Pixels) -> dict[str, Any]:
         """A death may be chance, or the process's age: the page gets a fresh one before it is blamed."""
-        try:
+        with contextlib.suppress(ChildDied):
             return await self._read(index, pixels)
-        except ChildDied:
-            pass
         try:
             return await self._read(index, pixels)
         except ChildDied as exc:
@@ -123,10 +125,10 @@ class RapidOcrEngine:
         child.arena[: pixels.size] = pixels.reshape(-1)
         request = {"height_px": pixels.shape[0], "width_px": pixels.shape[1]}
         try:
-            reply = await child.call(request, self._page_timeout_s)
-        except ChildTimedOut as exc:
+            reply = await child.call(request, self._page_cpu_s)
+        except OverLimit as exc:
             raise PageRejected("engine_timeout", str(exc)) from exc
-        if int(reply.get("resident_bytes", 0)) > _REPLACE_BYTES:
+        if child.resident_bytes > _REPLACE_BYTES:
             child.kill()
         return reply
 
@@ -137,25 +139,15 @@ class RapidOcrEngine:
         child = self._children[index]
         if child.is_running:
             return child
-        if child.pid is not None:
-            child.close()
-            child = self._children[index] = self._make_child()
-        await self._start(child)
-        return child
-
-    async def _start(self, child: ChildProcess) -> None:
-        """On a busy machine a start may take several times what is given to one, and no page is to blame for that."""
-        for num_left in reversed(range(_MAX_LATE_STARTS)):
-            try:
-                await child.start()
-                return
-            except ChildTimedOut as exc:
-                _log.warning("an OCR process is late to start: %s", exc)
-                if not num_left:
-                    raise EngineAway(f"the OCR process does not start, {_MAX_LATE_STARTS} times: {exc}") from exc
-            except (ChildDied, OSError) as exc:
+        try:
+            if child.pid is not None:
                 child.close()
-                raise EngineAway(f"the OCR process does not start: {exc}") from exc
+                child = self._children[index] = self._make_child()
+            await child.start()
+        except (ChildDied, OverLimit, OSError) as exc:  # OSError: out of descriptors, memory or processes
+            child.close()
+            raise EngineAway(f"the OCR process does not start: {exc}") from exc
+        return child
 
 
 def _require(*modules: str) -> None:

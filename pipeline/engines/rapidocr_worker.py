@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,11 +61,7 @@ class RapidOcrWorker:
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """Request: the page's height and width in pixels. Reply: `num_boxes`, `legible_share` (of the length
-        of all detected lines), `blocks` and `lines` in reading order, `scores`, and `resident_bytes`, by which
-        the parent knows when to replace this process."""
-        return {**self._answer(request), "resident_bytes": _resident_bytes()}
-
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        of all detected lines), `blocks` and `lines` in reading order, and `scores`."""
         height, width = int(request["height_px"]), int(request["width_px"])
         page = self._arena[: height * width * 3].reshape(height, width, 3)[:, :, ::-1]  # the models want BGR
         quads = self._detect(page)
@@ -174,8 +169,7 @@ class RapidOcrWorker:
 
 
 def _load(backend: str) -> Any:
-    """rapidocr with its default models, quiet, on one thread, and without its libraries' telemetry."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime reads it when it is imported
+    """rapidocr with its default models, quiet, on one thread, and without OpenVINO's telemetry."""
     sys.modules["openvino_telemetry"] = None  # pyrefly: ignore[unsupported-operation]
     from rapidocr import EngineType, RapidOCR
 
@@ -215,11 +209,6 @@ def _pad_to_step(strip: Pixels, step: int) -> Pixels:
     missing = math.ceil(_round_up(math.ceil(width / scale), step) * scale) - width
     padded = cv2.copyMakeBorder(strip, 0, 0, 0, max(0, missing), cv2.BORDER_REPLICATE)
     return np.asarray(padded, dtype=np.uint8)
-
-
-def _resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _is_legible(line: Line) -> bool:

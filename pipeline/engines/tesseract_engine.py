@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from pipeline.cage import CageMode, program
+from pipeline.child_process import check_cage
+from pipeline.cpu_limit import STUCK_AFTER_S, OverLimit, or_in_a_fresh_process, within_cpu
 from pipeline.engines.lines import Line, bounds
 from pipeline.engines.page_content import content_of
 from pipeline.engines.paragraphs import join_text
@@ -46,28 +49,33 @@ class TesseractEngine:
         self,
         num_processes: int,
         languages: str = "eng",
-        page_timeout_s: float = 300.0,
+        page_cpu_s: float = 300.0,
+        cage: CageMode = "best",
         *,
-        program: str = "tesseract",
+        executable: str = "tesseract",
+        stuck_after_s: float = STUCK_AFTER_S,
     ) -> None:
-        """`languages` as Tesseract's `-l` takes it. `program` names another executable, for tests."""
-        found = shutil.which(program)
+        """`languages` as Tesseract's `-l` takes it. `executable`, another program, and `stuck_after_s` are set in tests
+        of faults only."""
+        found = shutil.which(executable)
         if found is None:
-            raise MissingDependency(f"{program} is not on PATH: apt-get install tesseract-ocr")
+            raise MissingDependency(f"{executable} is not on PATH: apt-get install tesseract-ocr")
         self._program = found
         self._num_processes = num_processes
         self._languages = languages
-        self._page_timeout_s = page_timeout_s
+        self._page_cpu_s = page_cpu_s
+        self._cage = cage
+        self._stuck_after_s = stuck_after_s
         self._slots = asyncio.Semaphore(num_processes)
         self._running: set[asyncio.subprocess.Process] = set()
         self._is_closed = False
 
     @classmethod
-    async def start(cls, num_processes: int, languages: str, page_timeout_s: float) -> TesseractEngine:
+    async def start(cls, num_processes: int, languages: str, page_cpu_s: float, cage: CageMode) -> TesseractEngine:
         """Have one that has what it needs. Raises `MissingDependency`."""
         if missing := await asyncio.to_thread(missing_for_tesseract, languages):
             raise MissingDependency(f"the engine tesseract needs {missing}")
-        return cls(num_processes, languages, page_timeout_s)
+        return cls(num_processes, languages, page_cpu_s, cage)
 
     @property
     def window(self) -> int:
@@ -79,13 +87,14 @@ class TesseractEngine:
         """Read the page's last view without its padding; `request` has nothing that applies here.
 
         Raises `PageRejected`: engine_timeout, engine_crash, unsupported_script; `EngineAway` where the program cannot
-        be run.
+        be run, `QuireError` where the machine does not let it work.
         """
         async with self._slots:
             if self._is_closed:
                 raise EngineAway("the engine is closed")
             pixels = content_of(page)
-            tsv = await self._run(pixels, round(page.dpi) or _DPI)
+            dpi = round(page.dpi) or _DPI
+            tsv = await or_in_a_fresh_process(lambda: self._run(pixels, dpi), "Tesseract")
         return _recognition(parse_tsv(tsv), pixels.shape[1], pixels.shape[0])
 
     async def close(self) -> None:
@@ -98,33 +107,38 @@ class TesseractEngine:
         arguments = ["stdin", "stdout", "-l", self._languages, "--dpi", str(dpi), "tsv"]
         try:
             process = await asyncio.create_subprocess_exec(
-                self._program,
-                *arguments,
+                *program.command(self._cage, self._program, arguments),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=environment_of_tesseract(),
             )
-        except OSError as exc:  # it was removed, or the machine has no room for a process
-            raise EngineAway(f"{self._program} cannot be run: {exc}") from exc
+        except OSError as exc:  # the machine has no room for a process
+            raise self._not_run(exc) from exc
         self._running.add(process)
         try:
             if self._is_closed:  # while the process was being started
                 raise EngineDead("the engine was closed")
-            async with asyncio.timeout(self._page_timeout_s):
-                output, errors = await process.communicate(_as_pnm(pixels))
-        except TimeoutError as exc:
-            message = f"no answer within {self._page_timeout_s:g} s"
-            raise PageRejected("engine_timeout", message) from exc
+            answer = process.communicate(_as_pnm(pixels))
+            output, errors = await within_cpu(answer, process.pid, self._page_cpu_s, self._stuck_after_s)
+        except OverLimit as exc:
+            raise PageRejected("engine_timeout", str(exc)) from exc
         finally:
             await _kill(process)
             self._running.discard(process)
         if self._is_closed:
             raise EngineDead("the engine was closed")
+        words = errors.decode(errors="replace").strip()[-300:]
+        if process.returncode == program.REFUSED:
+            check_cage(self._cage, (words,))
+        if process.returncode == program.NOT_RUN:
+            raise self._not_run(words)
         if process.returncode != 0:
-            words = errors.decode(errors="replace").strip()[-300:]
             raise PageRejected("engine_crash", f"tesseract ended with status {process.returncode}: {words}")
         return output.decode(errors="replace")
+
+    def _not_run(self, why: object) -> EngineAway:
+        return EngineAway(f"{self._program} cannot be run: {why}")
 
 
 def parse_tsv(tsv: str) -> list[Word]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.rasterize.views import OpenDocument, RenderFailure
 
@@ -17,21 +17,21 @@ _MEMORY_WORDS = ("malloc", "cannot allocate", "out of memory", "bad_alloc", "mem
 
 
 def open_document(
-    renderer: str, path: Path, media_type: str, passwords: tuple[str, ...], max_pixels: int
+    renderer: str, file: BinaryIO, media_type: str, passwords: tuple[str, ...], max_pixels: int
 ) -> OpenDocument:
-    """Open a document with "mupdf", "pdfium" or "pillow". Raises `WrongPassword`, `RenderFailure`, or
-    whatever the library raises."""
+    """Open a document with "mupdf", "pdfium" or "pillow"; the file must stay open as long. Raises `WrongPassword`,
+    `RenderFailure`, or whatever the library raises."""
     if renderer == "mupdf":
         from pipeline.rasterize.mupdf import MupdfDocument
 
-        return MupdfDocument(path, passwords)
+        return MupdfDocument(file, passwords)
     if renderer == "pdfium":
         from pipeline.rasterize.pdfium import PdfiumDocument
 
-        return PdfiumDocument(path, passwords)
+        return PdfiumDocument(file, passwords)
     from pipeline.rasterize.images import ImageDocument
 
-    return ImageDocument(path, media_type, max_pixels)
+    return ImageDocument(file, media_type, max_pixels)
 
 
 def load_libraries(renderers: Sequence[str]) -> None:
@@ -40,11 +40,11 @@ def load_libraries(renderers: Sequence[str]) -> None:
         importlib.import_module(f"pipeline.rasterize.{module}")
 
 
-def failure_of(exc: Exception, path: Path) -> tuple[str, str]:
+def failure_of(exc: Exception) -> tuple[str, str]:
     """(kind, message) of whatever rendering a page raised."""
     if isinstance(exc, RenderFailure):
         return exc.kind, single_line(exc.message)
-    message = one_line(exc, path)
+    message = one_line(exc)
     if isinstance(exc, MemoryError) or is_about_memory(message):
         return "render_memory", message
     return "render_error", message
@@ -54,9 +54,9 @@ def is_about_memory(message: str) -> bool:
     return any(word in message.lower() for word in _MEMORY_WORDS)
 
 
-def one_line(exc: Exception, path: Path) -> str:
-    """The library's words, without the path, which is a temporary one and would differ between two runs."""
-    return single_line(str(exc).replace(str(path), "the file")) or type(exc).__name__
+def one_line(exc: Exception) -> str:
+    """The library's words."""
+    return single_line(str(exc)) or type(exc).__name__
 
 
 def single_line(message: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from pipeline.errors import ConfigError, NotFound, ObjectError, SourceChanged
-from pipeline.fetch import SourceCache, SourceFile
+from pipeline.fetch import SourceCache
 from pipeline.fetcher import MOST_FETCHES, Fetcher, changed_too_often
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import Failure, PageImage, PageRange, RasterizedPage
@@ -36,10 +36,10 @@ class FetchingRasterizer:
                     yield _unfetched(page_index, exc)
                 return
             fetch_s, asked = time.perf_counter() - asked, time.perf_counter()
-            with file.held():
+            with file.held(source.uri):
                 async for page in self._sandbox.rasterize(file.path, source, left, mode):
                     queue_s = max(0.0, time.perf_counter() - asked - page.seconds)
-                    if not _is_of(page, file):
+                    if not file.is_cached and not file.is_unchanged():  # then no page of it can be trusted
                         break
                     if page.failure is not None and "needs_password" in page.failure.kind:
                         raise ConfigError(f"{source.uri} was planned with a password: give --passwords again")
@@ -53,12 +53,6 @@ class FetchingRasterizer:
     async def close(self) -> None:
         self._fetcher.close()
         await self._sandbox.close()
-
-
-def _is_of(page: RasterizedPage[PageImage], file: SourceFile) -> bool:
-    """Whether the page is surely the document's. The cache may have made room for another one, which excuses a failure;
-    what was rendered from it is right. A local document may have been rewritten, and nothing is right then."""
-    return (file.is_cached and page.failure is None) or file.is_unchanged()
 
 
 def _unfetched(page_index: int, error: ObjectError) -> RasterizedPage[PageImage]:

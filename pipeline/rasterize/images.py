@@ -10,7 +10,7 @@ sheet's length where it would be longer than one.
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -42,15 +42,15 @@ class ImageDocument:
     Raises `RenderFailure` for HEIC without pillow-heif, and Pillow's errors.
     """
 
-    def __init__(self, path: Path, media_type_: str, max_pixels: int) -> None:
+    def __init__(self, file: BinaryIO, media_type_: str, max_pixels: int) -> None:
         if media_type_ == media_type.HEIC:
             _register_heif()
         # Pillow refuses at twice this; what counts is the size after JPEG's reduction, which `render` checks.
         Image.MAX_IMAGE_PIXELS = max_pixels * _LARGEST_JPEG_REDUCTION**2 // 2
-        self._path = path
+        self._file = file
         self._media_type = media_type_
         try:
-            self._image = Image.open(path, formats=[_FORMATS[media_type_]])
+            self._image = Image.open(file, formats=[_FORMATS[media_type_]])
         except Image.DecompressionBombError as exc:
             raise RenderFailure("too_many_pixels", str(exc)) from exc
 
@@ -67,12 +67,12 @@ class ImageDocument:
         try:
             return self._render(page_index, mode, max_pixels)
         except (OSError, SyntaxError, ValueError, EOFError) as exc:
-            if "truncated" in str(exc) or media_type.is_cut_short(self._path, self._media_type):
+            if "truncated" in str(exc) or media_type.is_cut_short(self._file, self._media_type):
                 raise RenderFailure("image_truncated", str(exc)) from exc
             raise
 
     def close(self) -> None:
-        self._image.close()
+        """Nothing to do: the file, which Pillow would close, is the caller's."""
 
     def _render(self, page_index: int, mode: str, max_pixels: int) -> Rendering:
         self._seek(page_index)
@@ -98,8 +98,7 @@ class ImageDocument:
             self._image.seek(page_index)
         elif self._is_jpeg:
             # A JPEG that was decoded reduced stays so: another mode may need more of it.
-            self._image.close()
-            self._image = Image.open(self._path, formats=["JPEG"])
+            self._image = Image.open(self._file, formats=["JPEG"])
 
     def _decode(self, chosen: Layout, max_pixels: int) -> Image.Image:
         if self._is_jpeg:

@@ -6,8 +6,10 @@ This module only compares bytes, so it is safe to run on hostile files in any pr
 from __future__ import annotations
 
 import mmap
-from pathlib import Path
+import os
 from typing import BinaryIO
+
+from pipeline.rasterize.source_bytes import map_bytes
 
 PDF = "application/pdf"
 HEIC = "image/heic"
@@ -44,18 +46,17 @@ def sniff(head: bytes) -> str:
     return PDF if b"%PDF-" in head[:HEAD_BYTES] else ""
 
 
-def sniff_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return sniff(file.read(HEAD_BYTES))
+def sniff_file(file: BinaryIO) -> str:
+    return sniff(os.pread(file.fileno(), HEAD_BYTES, 0))
 
 
-def is_cut_short(path: Path, media_type: str) -> bool:
-    """Whether the mark that ends a file of this type is missing. Types without such a mark count as whole."""
-    with path.open("rb") as file:
+def is_cut_short(file: BinaryIO, media_type: str) -> bool:
+    """Whether the mark that ends a file of this type is missing. Types without such a mark count as whole. The file
+    stays where it stands."""
+    with map_bytes(file) as data:
         if media_type == PDF:
-            return b"%%EOF" not in _tail(file)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _is_image_cut_short(data, media_type)
+            return b"%%EOF" not in data[-_TAIL_BYTES:]
+        return _is_image_cut_short(data, media_type)
 
 
 def _is_image_cut_short(data: mmap.mmap, media_type: str) -> bool:
@@ -68,9 +69,3 @@ def _is_image_cut_short(data: mmap.mmap, media_type: str) -> bool:
     if media_type == "image/webp":
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
     return False
-
-
-def _tail(file: BinaryIO) -> bytes:
-    size = file.seek(0, 2)
-    file.seek(max(0, size - _TAIL_BYTES))
-    return file.read()

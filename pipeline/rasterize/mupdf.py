@@ -8,11 +8,11 @@ can be killed. `get_links` is never called: it does not return on some documents
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipeline.modes import layout
 from pipeline.rasterize import facts
+from pipeline.rasterize.source_bytes import map_bytes
 from pipeline.rasterize.views import RenderFailure, Rendering, WrongPassword, empty_pixels
 from pipeline.records import PageFacts, Pixels
 
@@ -31,10 +31,10 @@ _mupdf: Any = pymupdf.mupdf
 class MupdfDocument:
     """A PDF held open. Raises `WrongPassword`, and MuPDF's errors, which derive from Exception."""
 
-    def __init__(self, path: Path, passwords: tuple[str, ...] = ()) -> None:
+    def __init__(self, file: BinaryIO, passwords: tuple[str, ...] = ()) -> None:
         _library.TOOLS.mupdf_display_errors(False)  # they go to standard output otherwise
         _library.TOOLS.mupdf_display_warnings(False)
-        self._document: Any = _library.open(str(path), filetype="pdf")
+        self._document: Any = _library.open(stream=memoryview(map_bytes(file)), filetype="pdf")
         if self._document.needs_pass and not any(self._document.authenticate(word) for word in passwords):
             self.close()
             raise WrongPassword

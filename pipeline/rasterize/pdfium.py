@@ -6,16 +6,18 @@ MuPDF's licence. It does not know processes or limits.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import pypdfium2
 import pypdfium2.raw as raw
 
 from pipeline.modes import layout
 from pipeline.rasterize import facts
+from pipeline.rasterize.source_bytes import map_bytes
 from pipeline.rasterize.views import RenderFailure, Rendering, WrongPassword
 from pipeline.records import PageFacts, Pixels
 
@@ -27,8 +29,9 @@ _PASSWORD_ERROR = 4
 class PdfiumDocument:
     """A PDF held open. Raises `WrongPassword`, and pypdfium2's errors."""
 
-    def __init__(self, path: Path, passwords: tuple[str, ...] = ()) -> None:
-        self._document: Any = _open(path, passwords)
+    def __init__(self, file: BinaryIO, passwords: tuple[str, ...] = ()) -> None:
+        self._bytes = np.frombuffer(map_bytes(file), dtype=np.uint8)
+        self._document: Any = _open(self._bytes, passwords)
         self._document.init_forms()  # without it, form fields are not drawn
         self._num_pages: int | None = None
 
@@ -92,10 +95,12 @@ class PdfiumDocument:
         return pixels
 
 
-def _open(path: Path, passwords: tuple[str, ...]) -> Any:
+def _open(data: Pixels, passwords: tuple[str, ...]) -> Any:
+    """The document in these bytes, which must stay as long."""
+    array = (ctypes.c_ubyte * data.size).from_address(data.ctypes.data)
     for password in (None, *passwords):
         try:
-            return pypdfium2.PdfDocument(str(path), password=password)
+            return pypdfium2.PdfDocument(array, password=password)
         except pypdfium2.PdfiumError as exc:
             if getattr(exc, "err_code", None) != _PASSWORD_ERROR:
                 raise

@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
-from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut
+from pipeline.child_process import ChildDied, ChildProcess
 from pipeline.child_process_main import Json
+from pipeline.cpu_limit import OverLimit, Starved, or_in_a_fresh_process
 from pipeline.errors import QuireError
 from pipeline.records import Pixels
 
@@ -42,15 +43,23 @@ class Worker:
             raise ChildDied("the process is gone")
         return self._child.arena
 
-    async def call(self, request: Json, timeout_s: float) -> Json:
-        """Ask the process, starting one if need be. It is gone after `ChildDied` and `ChildTimedOut`."""
+    async def call(self, request: Json, cpu_s: float) -> Json:
+        """Ask the process, starting one if need be. It is gone after `ChildDied` and `OverLimit`. Raises `QuireError`
+        where the machine lets not even a second process work."""
+        return await or_in_a_fresh_process(lambda: self._call_once(request, cpu_s), "rendering")
+
+    async def _call_once(self, request: Json, cpu_s: float) -> Json:
         child = await self._ready_child()
         self._num_requests += 1
         try:
-            return await child.call(request, timeout_s)
+            return await child.call(request, cpu_s)
         except BaseException:  # cancellation too: the child has been killed
             self.stop()
             raise
+
+    async def missing_of_cage(self) -> tuple[str, ...]:
+        """What of the cage the process lacks, in words; one is started if need be."""
+        return (await self._ready_child()).missing_of_cage
 
     def stop(self) -> None:
         """End the process. The next request gets a fresh one."""
@@ -72,11 +81,11 @@ class Worker:
         """A process that answers. One that dies while it starts may have been killed from outside, and no document has
         been near it: it is started again. Raises `QuireError` when several die."""
         for _ in range(_START_TRIES - 1):
-            with contextlib.suppress(ChildDied, ChildTimedOut):
+            with contextlib.suppress(ChildDied, OverLimit, Starved):
                 return await self._start_once()
         try:
             return await self._start_once()
-        except (ChildDied, ChildTimedOut) as exc:
+        except (ChildDied, OverLimit, Starved) as exc:
             raise QuireError(f"the rendering process does not start: {exc}") from exc
 
     async def _start_once(self) -> ChildProcess:

@@ -1,15 +1,15 @@
 """What a document is before any page of it is rendered: type, pages, state, metadata.
 
-This module decides; the renderers open. It runs in the child process (`worker.py`), like all that opens
-files.
+This module decides; the renderers open. It runs in the child process (`worker.py`), like all that parses.
 """
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.rasterize import media_type
 from pipeline.rasterize.documents import one_line, open_document
@@ -50,24 +50,24 @@ class _Look:
     metadata: tuple[tuple[str, str], ...] = ()
 
 
-def probe(path: Path, passwords: tuple[str, ...], renderers: Sequence[str], max_pixels: int) -> Probe:
+def probe(file: BinaryIO, passwords: tuple[str, ...], renderers: Sequence[str], max_pixels: int) -> Probe:
     """Find out about a document. PDFs are shown to the renderers in turn until one finds pages."""
-    if path.stat().st_size == 0:
+    if os.fstat(file.fileno()).st_size == 0:
         return Probe("", 0, DocumentStatus.EMPTY, "the file has no bytes")
-    kind = media_type.sniff_file(path)
+    kind = media_type.sniff_file(file)
     if not kind:
         return Probe("", 0, DocumentStatus.UNSUPPORTED, "neither a PDF nor an image of a type that is read")
     if kind != media_type.PDF:
-        return _probe_image(path, kind, max_pixels)
-    return _probe_pdf(path, passwords, renderers)
+        return _probe_image(file, kind, max_pixels)
+    return _probe_pdf(file, passwords, renderers)
 
 
-def _probe_pdf(path: Path, passwords: tuple[str, ...], renderers: Sequence[str]) -> Probe:
-    is_cut_short = media_type.is_cut_short(path, media_type.PDF)
+def _probe_pdf(file: BinaryIO, passwords: tuple[str, ...], renderers: Sequence[str]) -> Probe:
+    is_cut_short = media_type.is_cut_short(file, media_type.PDF)
     looks = []
     for renderer in renderers:
         try:
-            look = _look(path, renderer, passwords)
+            look = _look(file, renderer, passwords)
         except WrongPassword:
             return Probe(media_type.PDF, 0, DocumentStatus.ENCRYPTED, _encrypted_detail(passwords))
         if look.num_pages > 0:
@@ -76,18 +76,18 @@ def _probe_pdf(path: Path, passwords: tuple[str, ...], renderers: Sequence[str])
     return _nothing_found(looks, is_cut_short)
 
 
-def _look(path: Path, renderer: str, passwords: tuple[str, ...]) -> _Look:
+def _look(file: BinaryIO, renderer: str, passwords: tuple[str, ...]) -> _Look:
     try:
-        document = open_document(renderer, path, media_type.PDF, passwords, max_pixels=0)
+        document = open_document(renderer, file, media_type.PDF, passwords, max_pixels=0)
     except WrongPassword:
         raise
     except Exception as exc:  # whatever a library raises, the other one is asked next
-        return _Look(error=f"{renderer}: {one_line(exc, path)}")
+        return _Look(error=f"{renderer}: {one_line(exc)}")
     try:
         is_repaired = bool(getattr(document, "is_repaired", False))
         return _Look(document.num_pages, is_repaired, metadata=_clean_metadata(document.metadata))
     except Exception as exc:
-        return _Look(error=f"{renderer}: {one_line(exc, path)}")
+        return _Look(error=f"{renderer}: {one_line(exc)}")
     finally:
         document.close()
 
@@ -122,10 +122,10 @@ def _encrypted_detail(passwords: tuple[str, ...]) -> str:
     return f"needs a password to open; none of the {len(passwords)} given opens it"
 
 
-def _probe_image(path: Path, kind: str, max_pixels: int) -> Probe:
-    is_cut_short = media_type.is_cut_short(path, kind)
+def _probe_image(file: BinaryIO, kind: str, max_pixels: int) -> Probe:
+    is_cut_short = media_type.is_cut_short(file, kind)
     try:
-        document = open_document("pillow", path, kind, (), max_pixels)
+        document = open_document("pillow", file, kind, (), max_pixels)
     except RenderFailure as exc:
         is_bomb = exc.kind == "too_many_pixels"
         status = DocumentStatus.TOO_LARGE if is_bomb else DocumentStatus.UNSUPPORTED
@@ -134,7 +134,7 @@ def _probe_image(path: Path, kind: str, max_pixels: int) -> Probe:
         if is_cut_short:
             detail = "the end of the file is missing and nothing can be read"
             return Probe(kind, 0, DocumentStatus.TRUNCATED, detail)
-        return Probe(kind, 0, DocumentStatus.CORRUPT, f"the image cannot be opened: {one_line(exc, path)}")
+        return Probe(kind, 0, DocumentStatus.CORRUPT, f"the image cannot be opened: {one_line(exc)}")
     num_pages = document.num_pages
     document.close()
     if is_cut_short:

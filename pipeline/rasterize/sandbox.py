@@ -1,6 +1,6 @@
 """Documents into page images, whatever is in them. Start here.
 
-Opening and rendering happen in processes with a time and a memory limit. A page that hangs, crashes or
+Opening and rendering happen in processes with limits of CPU time and memory. A page that hangs, crashes or
 explodes costs its process and becomes a `Failure`; the next page gets a fresh process. A PDF page that one
 renderer cannot do is tried once with the other. This side of the border handles numbers and pixels only, and
 trusts neither: a reply that makes no sense is a failed page as well.
@@ -18,11 +18,12 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
-from pipeline.child_process import ChildDied, ChildProcess, ChildTimedOut
+from pipeline.child_process import ChildDied, ChildProcess
 from pipeline.child_process_main import Json
 from pipeline.config import RenderSettings
+from pipeline.cpu_limit import STUCK_AFTER_S, OverLimit
 from pipeline.errors import MissingDependency
 from pipeline.modes import Layout, layout
 from pipeline.rasterize import media_type
@@ -81,8 +82,9 @@ class Sandbox:
         *,
         target: str = RENDER_WORKER,
         pages_per_process: int = 500,
+        stuck_after_s: float = STUCK_AFTER_S,
     ) -> None:
-        """`num_workers` None: as the settings say. `target` is replaced in tests of faults only."""
+        """`num_workers` None: as the settings say. What follows it is set in tests of faults only."""
         self._settings = settings
         # MuPDF is an optional extra, for the sake of its licence.
         self._has_mupdf = importlib.util.find_spec("pymupdf") is not None
@@ -95,7 +97,14 @@ class Sandbox:
 
         def make_child() -> ChildProcess:
             memory_bytes = settings.memory_mb << 20
-            return ChildProcess(target, child_settings, arena_bytes=ARENA_BYTES, memory_bytes=memory_bytes)
+            return ChildProcess(
+                target,
+                child_settings,
+                arena_bytes=ARENA_BYTES,
+                memory_bytes=memory_bytes,
+                stuck_after_s=stuck_after_s,
+                cage=settings.sandbox,
+            )
 
         count = num_workers or settings.num_workers or len(os.sched_getaffinity(0))
         self._pool = WorkerPool(make_child, count, pages_per_process)
@@ -103,9 +112,13 @@ class Sandbox:
     async def probe(self, path: Path) -> Probe:
         """What the document is. Never fails: a document that hangs or crashes every reader is corrupt.
 
-        Raises OSError where the file itself cannot be read, `QuireError` where no process starts.
+        Raises OSError where the file itself cannot be read, `QuireError` where no process starts or works.
         """
-        kind = media_type.sniff_file(path)
+        with path.open("rb") as file:
+            return await self._probe(path, file)
+
+    async def _probe(self, path: Path, file: BinaryIO) -> Probe:
+        kind = media_type.sniff_file(file)
         renderers = self._renderers(kind)
         words = []
         async with self._pool.worker(path) as worker:
@@ -113,16 +126,16 @@ class Sandbox:
             # document may be innocent; then the second reader alone.
             again = [renderers] if worker.num_requests else []
             for asked in [renderers, *again, *([renderers[1:]] if renderers[1:] else [])]:
-                request: Json = {"op": "probe", "path": str(path), "renderers": asked}
+                request: Json = {"op": "probe", "fd": file.fileno(), "renderers": asked}
                 try:
-                    reply = await worker.call(request, self._settings.probe_timeout_s)
+                    reply = await worker.call(request, self._settings.probe_cpu_s)
                     if "failure" not in reply:
                         return _probe_from(reply)
                     words.append(single_line(str(reply["failure"]["message"])))
-                except ChildTimedOut:
-                    words.append(f"opening it takes more than {self._settings.probe_timeout_s:g} s (hung)")
+                except OverLimit as exc:
+                    words.append(f"it cannot be opened: {exc} (hung)")
                 except ChildDied as exc:
-                    words.append(f"opening it crashes the reader ({_last_words(exc, path)})")
+                    words.append(f"opening it crashes the reader ({_last_words(exc)})")
                 except _NONSENSE:
                     worker.stop()
                     words.append("the reader's answer makes no sense")
@@ -134,13 +147,21 @@ class Sandbox:
         """Render pages of one document at one mode: one result for each index, in the order asked.
 
         Pixels are copies of their own. A process is occupied only while it renders, not while the consumer
-        looks at a page; several calls share the processes. Raises `ConfigError` for an unknown mode.
+        looks at a page; several calls share the processes. All pages are of the file that is there at first, whatever
+        happens to its name. Raises OSError where it cannot be opened, `ConfigError` for an unknown mode.
         """
         layout(mode, 595, 842)  # refuses an unknown mode before any process is asked
-        for page_index in page_indices:
-            async with self._pool.worker(path) as worker:
-                page = await self._rasterize_page(worker, path, source, page_index, mode)
-            yield page
+        with path.open("rb") as file:
+            for page_index in page_indices:
+                async with self._pool.worker(path) as worker:
+                    page = await self._rasterize_page(worker, file, source, page_index, mode)
+                yield page
+
+    async def missing_of_cage(self) -> tuple[str, ...]:
+        """What the processes' cage lacks on this machine, in words; nothing where it is whole. Starts a process. Raises
+        `QuireError` where that is more than the settings allow."""
+        async with self._pool.worker(Path()) as worker:
+            return await worker.missing_of_cage()
 
     async def close(self) -> None:
         await self._pool.close()
@@ -152,10 +173,10 @@ class Sandbox:
         await self.close()
 
     async def _rasterize_page(
-        self, worker: Worker, path: Path, source: PageRange, page_index: int, mode: str
+        self, worker: Worker, file: BinaryIO, source: PageRange, page_index: int, mode: str
     ) -> RasterizedPage[PageImage]:
         started = time.perf_counter()
-        request: Json = {"op": "render", "path": str(path), "page_index": page_index, "mode": mode}
+        request: Json = {"op": "render", "fd": file.fileno(), "page_index": page_index, "mode": mode}
         request |= {"media_type": source.media_type, "needs_ink": False}
         tries: list[_Tried] = []
         for renderer in self._renderers(source.media_type):
@@ -181,19 +202,18 @@ class Sandbox:
     async def _try_once(self, worker: Worker, request: Json, doc_id: str) -> _Tried:
         renderer = request["renderer"]
         try:
-            reply = await worker.call(request, self._settings.page_timeout_s)
+            reply = await worker.call(request, self._settings.page_cpu_s)
             if "failure" in reply:
                 failure = reply["failure"]
                 kind, message = _kind(failure["kind"]), single_line(str(failure["message"]))
                 return _Tried(renderer, None, kind, message, bool(failure["nothing_drawn"]))
             image, facts = _page_from(reply, worker, doc_id, request)
             return _Tried(renderer, (image, facts))
-        except ChildTimedOut:
-            limit = f"rendering takes more than {self._settings.page_timeout_s:g} s (hung)"
-            return _Tried(renderer, None, "render_timeout", limit)
+        except OverLimit as exc:
+            return _Tried(renderer, None, "render_timeout", f"it cannot be rendered: {exc} (hung)")
         except ChildDied as exc:
             kind = "render_memory" if is_about_memory(str(exc)) else "render_crash"
-            return _Tried(renderer, None, kind, _last_words(exc, Path(request["path"])))
+            return _Tried(renderer, None, kind, _last_words(exc))
         except _NONSENSE:
             worker.stop()
             return _Tried(renderer, None, "render_crash", "the rendering process's answer makes no sense")
@@ -289,8 +309,8 @@ def _probe_from(reply: Json) -> Probe:
     )
 
 
-def _last_words(exc: ChildDied, path: Path) -> str:
+def _last_words(exc: ChildDied) -> str:
     """How the process ended and the last line that it wrote: those before it may be a traceback, which names this
     installation's files, and two machines would write other tables."""
-    how, _, words = str(exc).replace(str(path), "the file").partition("; last words: ")
+    how, _, words = str(exc).partition("; last words: ")
     return single_line("; last words: ".join([how, *words.splitlines()[-1:]]))

@@ -3,14 +3,16 @@
 The target of a `ChildProcess`; it knows nothing of time or memory limits, which its parent sets. It keeps the
 last document open, once per renderer, so that the pages of a document in a row open it once.
 
-Requests: {"op": "probe", path, renderers} and {"op": "render", path, media_type, renderer, page_index, mode,
-needs_ink}. A probe's reply is a `Probe`, a render's holds `layout`, `facts` and `sha256`; or there is a `failure`.
+Requests: {"op": "probe", fd, renderers} and {"op": "render", fd, media_type, renderer, page_index, mode, needs_ink};
+`fd` is the document, open for reading. A probe's reply is a `Probe`, a render's holds `layout`, `facts` and `sha256`;
+or there is a `failure`.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
-from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.child_process_main import Json
 from pipeline.rasterize.documents import failure_of, load_libraries, open_document
@@ -26,21 +28,22 @@ class RenderWorker:
         self._max_pixels = int(settings["max_pixels"])
         self._passwords = tuple(settings["passwords"])
         self._arena = arena
-        self._version: tuple[str, int, int] = ("", 0, 0)
+        self._file: BinaryIO | None = None
+        self._version = (0, 0, 0)
         self._open: dict[str, OpenDocument] = {}
         load_libraries(settings["renderers"])  # while starting, so that no page pays for it
 
     def handle(self, request: Json) -> Json:
         try:
+            file = self._hold(os.fdopen(request["fd"], "rb"))
             if request["op"] == "probe":
-                path = Path(request["path"])
-                return asdict(probe(path, self._passwords, request["renderers"], self._max_pixels))
-            return self._render(request)
+                return asdict(probe(file, self._passwords, request["renderers"], self._max_pixels))
+            return self._render(file, request)
         except Exception as exc:  # the page border: whatever a document does, the next one gets its turn
-            return _failure_reply(exc, request)
+            return _failure_reply(exc)
 
-    def _render(self, request: Json) -> Json:
-        document = self._document(request)
+    def _render(self, file: BinaryIO, request: Json) -> Json:
+        document = self._document(file, request["renderer"], request["media_type"])
         rendering = document.render(request["page_index"], request["mode"], self._max_pixels)
         if rendering.facts.ink_share == 0.0 and (rendering.warning or request["needs_ink"]):
             raise _NothingDrawn("render_error", f"nothing was drawn: {rendering.warning or 'no ink'}")
@@ -49,31 +52,40 @@ class RenderWorker:
         digest = hash_views(rendering.layout.mode, shapes, self._arena[:num_bytes])
         return {"layout": asdict(rendering.layout), "facts": asdict(rendering.facts), "sha256": digest}
 
-    def _document(self, request: Json) -> OpenDocument:
-        path, renderer = Path(request["path"]), request["renderer"]
-        status = path.stat()
-        version = (str(path), status.st_ino, status.st_size)
-        if version != self._version:
-            self._close_all()
-            self._version = version
-        if renderer not in self._open:
-            kind = request["media_type"]
-            self._open[renderer] = open_document(renderer, path, kind, self._passwords, self._max_pixels)
-        return self._open[renderer]
-
-    def _close_all(self) -> None:
+    def _hold(self, file: BinaryIO) -> BinaryIO:
+        """The file that is held if this is the same one, else this one in its place."""
+        version = _version(file)
+        if self._file is not None and version == self._version:
+            file.close()
+            return self._file
         while self._open:
             self._open.popitem()[1].close()
+        if self._file is not None:
+            self._file.close()
+        self._file, self._version = file, version
+        return file
+
+    def _document(self, file: BinaryIO, renderer: str, media_type: str) -> OpenDocument:
+        if renderer not in self._open:
+            opened = open_document(renderer, file, media_type, self._passwords, self._max_pixels)
+            self._open[renderer] = opened
+        return self._open[renderer]
+
+
+def _version(file: BinaryIO) -> tuple[int, int, int]:
+    """Which file it is; when it was written says nothing, since the cache marks its files as used that way."""
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino, status.st_size
 
 
 class _NothingDrawn(RenderFailure):
     """The renderer complained and drew nothing: the page must not pass for a blank one."""
 
 
-def _failure_reply(exc: Exception, request: Json) -> Json:
+def _failure_reply(exc: Exception) -> Json:
     if isinstance(exc, WrongPassword):
         kind, message = "needs_password", "needs a password to open"
     else:
-        kind, message = failure_of(exc, Path(request["path"]))
+        kind, message = failure_of(exc)
     nothing_drawn = isinstance(exc, _NothingDrawn)
     return {"failure": {"kind": kind, "message": message, "nothing_drawn": nothing_drawn}}

@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.config import FlowSettings, RenderSettings, Settings, StorageSettings
+from pipeline.document_budget import BudgetedRasterizer
 from pipeline.engines.base import LocalEngine
 from pipeline.engines.choose import make_engine
 from pipeline.errors import EngineAway, EngineDead, ImageLost, PageRejected
@@ -55,7 +56,7 @@ def rasterize_chunk(
     """For each page, what is known of it, then its image if there is one."""
     settings = work.settings
     loop, rasterizer = _worker_rasterizer(settings.render, settings.flow, settings.storage, work.passwords)
-    pages = rasterizer.rasterize(source, page_indices, mode)
+    pages = BudgetedRasterizer(rasterizer).rasterize(source, page_indices, mode)
     for _ in page_indices:
         page = loop.run_until_complete(anext(pages))
         yield replace(page, image=None)

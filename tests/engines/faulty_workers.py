@@ -45,13 +45,17 @@ class DiesAlways:
 
 
 class Hangs:
-    """On pages wider than high; others are read."""
+    """On pages wider than high, sleeps on those of one row, was stopped on those of two; others are read."""
 
     def __init__(self, settings: dict[str, Any], arena: Pixels) -> None: ...
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
-        if request["width_px"] > request["height_px"]:
-            time.sleep(60)
+        if request["height_px"] == 1:
+            time.sleep(1000)
+        if request["height_px"] == 2:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        while request["width_px"] > request["height_px"]:
+            pass
         return _REPLY
 
 

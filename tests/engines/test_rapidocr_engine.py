@@ -13,10 +13,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from pipeline.child_process import ChildProcess, ChildTimedOut
-from pipeline.engines import rapidocr_engine
 from pipeline.engines.rapidocr_engine import ARENA_BYTES, RapidOcrEngine
-from pipeline.errors import EngineAway, EngineDead, MissingDependency, PageRejected
+from pipeline.errors import EngineAway, EngineDead, MissingDependency, PageRejected, QuireError
 from pipeline.records import Recognition, Request
 from tests.engines import drawing
 from tests.engines.drawing import as_page
@@ -167,7 +165,7 @@ async def test_openvino_reads_the_same() -> None:
 
 
 async def test_a_second_child_gets_the_page_of_one_that_died() -> None:
-    engine = RapidOcrEngine(1, worker=FAULTY + "DiesOnce")
+    engine = RapidOcrEngine(1, cage="off", worker=FAULTY + "DiesOnce")  # which leaves a file behind
     try:
         assert (await engine.recognize(as_page(drawing.photo()), REQUEST)).text == "survived"
     finally:
@@ -187,11 +185,14 @@ async def test_a_page_that_kills_twice_is_rejected(worker: str, kind: str) -> No
 
 
 async def test_a_page_that_hangs_is_rejected_and_the_next_is_read() -> None:
-    engine = RapidOcrEngine(1, page_timeout_s=1.0, worker=FAULTY + "Hangs")
+    engine = RapidOcrEngine(1, page_cpu_s=1.0, worker=FAULTY + "Hangs", stuck_after_s=1.0)
     try:
-        with pytest.raises(PageRejected) as caught:
-            await engine.recognize(as_page(np.zeros((10, 20, 3), np.uint8)), REQUEST)
-        assert caught.value.kind == "engine_timeout"
+        for height_px, words in ((10, "1 s of CPU"), (1, "waits for what never comes")):
+            with pytest.raises(PageRejected, match=words) as caught:
+                await engine.recognize(as_page(np.zeros((height_px, 20, 3), np.uint8)), REQUEST)
+            assert caught.value.kind == "engine_timeout"
+        with pytest.raises(QuireError, match="two OCR processes could not work.*it was stopped"):
+            await engine.recognize(as_page(np.zeros((2, 20, 3), np.uint8)), REQUEST)
         assert (await engine.recognize(as_page(np.zeros((20, 10, 3), np.uint8)), REQUEST)).text == "survived"
     finally:
         await engine.close()
@@ -204,31 +205,6 @@ async def test_an_engine_whose_children_do_not_start_is_dead() -> None:
             await engine.recognize(as_page(drawing.photo()), REQUEST)
     finally:
         await engine.close()
-
-
-class LateTwice(ChildProcess):
-    """On a machine that is busy at first."""
-
-    num_starts = 0
-
-    async def start(self) -> None:
-        await super().start()
-        LateTwice.num_starts += 1
-        if LateTwice.num_starts < 3:
-            self.kill()
-            raise ChildTimedOut("no answer in time")
-
-
-async def test_a_child_that_is_late_to_start_is_started_again_and_costs_no_page(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(rapidocr_engine, "ChildProcess", LateTwice)
-    engine = RapidOcrEngine(1, worker=FAULTY + "Hangs")
-    try:
-        assert (await engine.recognize(as_page(np.zeros((20, 10, 3), np.uint8)), REQUEST)).text == "survived"
-    finally:
-        await engine.close()
-    assert LateTwice.num_starts == 3
 
 
 async def test_a_page_larger_than_the_arena_is_rejected() -> None:

@@ -7,14 +7,15 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+from pipeline.cage import CageMode
 from pipeline.engines.tesseract_engine import TesseractEngine, parse_tsv
 from pipeline.engines.tesseract_languages import missing_for_tesseract
-from pipeline.errors import EngineAway, EngineDead, MissingDependency, PageRejected
+from pipeline.errors import EngineAway, EngineDead, MissingDependency, PageRejected, QuireError
 from pipeline.records import Request
 from tests.engines import drawing
 from tests.engines.drawing import as_page
@@ -66,13 +67,14 @@ def _program(folder: Path, script: str) -> str:
 @pytest.mark.parametrize(
     ("script", "kind"),
     [
-        ("exec sleep 60", "engine_timeout"),
+        ("while :; do :; done", "engine_timeout"),
+        ("exec sleep 1000", "engine_timeout"),
         ("echo broken >&2; exit 3", "engine_crash"),
         ("kill -9 $$", "engine_crash"),
     ],
 )
 async def test_faults(tmp_path: Path, script: str, kind: str) -> None:
-    engine = TesseractEngine(1, page_timeout_s=1.0, program=_program(tmp_path, script))
+    engine = TesseractEngine(1, page_cpu_s=1.0, executable=_program(tmp_path, script), stuck_after_s=1.0)
     try:
         with pytest.raises(PageRejected) as caught:
             await engine.recognize(as_page(np.zeros((900, 900, 3), np.uint8)), REQUEST)
@@ -81,9 +83,17 @@ async def test_faults(tmp_path: Path, script: str, kind: str) -> None:
     assert caught.value.kind == kind
 
 
+async def test_a_program_that_was_stopped_is_no_fault_of_the_page(tmp_path: Path) -> None:
+    program = _program(tmp_path, "kill -STOP $$")
+    engine = TesseractEngine(1, executable=program, stuck_after_s=1.0)
+    with pytest.raises(QuireError, match="two Tesseract processes could not work.*it was stopped"):
+        await engine.recognize(as_page(drawing.photo()), REQUEST)
+    await engine.close()
+
+
 async def test_close_ends_what_runs(tmp_path: Path) -> None:
     started = tmp_path / "started"
-    engine = TesseractEngine(1, program=_program(tmp_path, f"touch '{started}'; exec sleep 60"))
+    engine = TesseractEngine(1, cage="off", executable=_program(tmp_path, f"touch '{started}'; exec sleep 60"))
     task = asyncio.create_task(engine.recognize(as_page(drawing.photo()), REQUEST))
     await wait_in_loop("the program to run", lambda: started.exists() or task.done(), saw=lambda: task)
     assert not task.done(), task
@@ -95,7 +105,7 @@ async def test_close_ends_what_runs(tmp_path: Path) -> None:
 
 
 async def test_close_ends_what_is_being_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = TesseractEngine(1, page_timeout_s=1.0, program=_program(tmp_path, "exec sleep 60"))
+    engine = TesseractEngine(1, page_cpu_s=1.0, executable=_program(tmp_path, "exec sleep 60"))
     start = asyncio.create_subprocess_exec
 
     async def start_while_closing(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
@@ -110,7 +120,7 @@ async def test_close_ends_what_is_being_started(tmp_path: Path, monkeypatch: pyt
 
 def test_a_missing_program_says_what_to_install() -> None:
     with pytest.raises(MissingDependency, match="apt-get install tesseract-ocr"):
-        TesseractEngine(1, program="no-such-tesseract")
+        TesseractEngine(1, executable="no-such-tesseract")
 
 
 @pytest.mark.parametrize(
@@ -134,9 +144,10 @@ def test_a_program_that_does_not_run_is_quoted(tmp_path: Path) -> None:
     assert missing_for_tesseract("eng", broken) == f"a {broken} that runs: no such library"
 
 
-async def test_a_program_that_is_gone_is_no_pages_fault(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cage", get_args(CageMode))
+async def test_a_program_that_is_gone_is_no_pages_fault(tmp_path: Path, cage: CageMode) -> None:
     program = _program(tmp_path, "exit 0")
-    engine = TesseractEngine(1, program=program)
+    engine = TesseractEngine(1, cage=cage, executable=program)
     Path(program).unlink()
     with pytest.raises(EngineAway, match="cannot be run"):
         await engine.recognize(as_page(np.zeros((9, 9, 3), np.uint8)), REQUEST)

@@ -79,4 +79,17 @@ def test_what_is_wrong_decides_what_to_do(options: list[str], words: str, remedy
 def test_it_reads_a_page_with_a_cpu_engine() -> None:
     shown = quire("doctor", "--engine", "rapidocr")
     assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "cage        whole" in shown.stdout
     assert "Quire reads this page" in shown.stdout
+
+
+@pytest.mark.parametrize(("mode", "exit_code"), [("best", 0), ("require", 1), ("off", 0)])
+def test_it_says_what_the_cage_lacks(tmp_path: Path, mode: str, exit_code: int) -> None:
+    """As on a machine without libseccomp."""
+    (tmp_path / "libseccomp.so.2").touch()
+    options = ("--engine", "scripted", "--set", f"render.sandbox={mode}")
+    shown = quire("doctor", *options, LD_LIBRARY_PATH=str(tmp_path))
+    assert shown.returncode == exit_code, shown.stdout + shown.stderr
+    assert ("off, as the settings say" if mode == "off" else "no seccomp filter") in shown.stdout
+    if mode == "require":
+        assert "render.sandbox=best" in shown.stdout and advice(shown.stdout)

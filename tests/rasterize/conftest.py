@@ -32,15 +32,15 @@ def own_pixel_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandbox() -> AsyncIterator[Sandbox]:
     """One for all tests that harm no process: starting one takes half a second."""
-    made = Sandbox(RenderSettings(page_timeout_s=30.0), num_workers=1)
+    made = Sandbox(RenderSettings(), num_workers=1)
     yield made
     await made.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def faulty() -> AsyncIterator[Sandbox]:
-    """A sandbox whose worker fails on command. Pages may take 4 s, which only hung ones reach."""
-    made = Sandbox(RenderSettings(page_timeout_s=4.0, probe_timeout_s=4.0), num_workers=1, target=FAULTY)
+    """A sandbox whose worker fails on command. Pages may take a second of CPU, which only hung ones reach."""
+    made = Sandbox(RenderSettings(page_cpu_s=1.0, probe_cpu_s=1.0), num_workers=1, target=FAULTY)
     yield made
     await made.close()
 

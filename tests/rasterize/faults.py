@@ -1,7 +1,7 @@
 """A rendering worker that fails where it is told to, in ways in which real documents make real ones fail.
 
-What it shall do lies beside the document, in `<document>.faults`: a JSON object from "renderer:page_index" (or
-"probe:renderer") to a fault.
+What it shall do stands behind the document's end, where no reader minds it, since a worker in its cage sees nothing but
+the document: a JSON object from "renderer:page_index" (or "probe:renderer") to a fault.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 from pipeline.child_process_main import Json
 from pipeline.rasterize.worker import RenderWorker
 from pipeline.records import Pixels
+
+_MARK = b"\n%faults "
 
 _LIES: dict[str, Callable[[Json], None]] = {
     "other_mode": lambda reply: reply["layout"].update(mode="gundam9"),
@@ -29,12 +32,16 @@ _LIES: dict[str, Callable[[Json], None]] = {
 
 
 def write_faults(document: Path, faults: dict[str, str]) -> None:
-    document.with_name(document.name + ".faults").write_text(json.dumps(faults))
+    """Replaces those of before. The file is a new one, as a worker tells by."""
+    whole = document.read_bytes().partition(_MARK)[0]
+    document.unlink()
+    document.write_bytes(whole + _MARK + json.dumps(faults).encode())
 
 
-def hangs_file(document: Path) -> Path:
-    """Is there as soon as a process hangs on the document."""
-    return document.with_name(document.name + ".hangs")
+def _read_faults(fd: int) -> dict[str, str]:
+    data = os.pread(fd, os.fstat(fd).st_size, 0)
+    faults: dict[str, str] = json.loads(data.partition(_MARK)[2] or "{}")
+    return faults
 
 
 class KilledAtStart(RenderWorker):
@@ -74,15 +81,12 @@ class FaultyWorker(RenderWorker):
 
     def handle(self, request: Json) -> Json:
         self._num_handled += 1
-        plan = Path(request["path"] + ".faults")
-        faults: dict[str, str] = json.loads(plan.read_text()) if plan.exists() else {}
+        faults = _read_faults(request["fd"])
         if request["op"] == "probe":
             key = f"probe:{request['renderers'][0]}"
         else:
             key = f"{request['renderer']}:{request['page_index']}"
         fault = faults.get(key, "")
-        if fault == "hang":
-            hangs_file(Path(request["path"])).touch()
         reply = self._fail(fault) or super().handle(request)
         if fault in _LIES:
             _LIES[fault](reply)
@@ -90,7 +94,13 @@ class FaultyWorker(RenderWorker):
 
     def _fail(self, fault: str) -> Json:
         if fault == "hang":
-            ctypes.PyDLL(None).sleep(1000)  # keeps the interpreter lock, as native code does
+            re.match(
+                "(a+)+$", "a" * 100 + "b"
+            )  # takes for ever, and keeps the interpreter lock, as native code does
+        elif fault == "sleep":
+            ctypes.PyDLL(None).sleep(1000)
+        elif fault == "stopped" or (fault == "stopped_unless_fresh" and self._num_handled > 1):
+            os.kill(os.getpid(), signal.SIGSTOP)
         elif fault == "abort":
             os.abort()
         elif fault == "segfault":

@@ -13,7 +13,9 @@ Page = RasterizedPage[PageImage]
 
 
 def source_of(path: Path, num_pages: int = 1) -> PageRange:
-    return PageRange("file:///d", "etag", 1, "doc-id", sniff_file(path), num_pages, 0, num_pages)
+    with path.open("rb") as file:
+        kind = sniff_file(file)
+    return PageRange("file:///d", "etag", 1, "doc-id", kind, num_pages, 0, num_pages)
 
 
 async def render(

@@ -17,7 +17,6 @@ from pipeline.records import DocumentStatus
 from tests.rasterize.rasterizing import render
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
-PATIENCE_S = 200.0  # for a machine that is busy with much else; what hangs takes longer
 PASSWORD = "asdfzxcv"  # the public sample file's, given in its repository
 
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus of real documents at ../shared/corpus")
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus of real d
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandbox() -> AsyncIterator[Sandbox]:
     """One sandbox for all of them: that is how they come in a run, one nasty document after another."""
-    made = Sandbox(RenderSettings(page_timeout_s=PATIENCE_S, probe_timeout_s=PATIENCE_S), num_workers=1)
+    made = Sandbox(RenderSettings(), num_workers=1)
     yield made
     await made.close()
 

@@ -64,7 +64,8 @@ TIFF = documents.tiff(3)
 def test_status(
     write: Write, name: str, data: bytes, kind: str, num_pages: int | None, status: DocumentStatus
 ) -> None:
-    found = probe(write(data, name), (), ("mupdf", "pdfium"), 50_000_000)
+    with write(data, name).open("rb") as file:
+        found = probe(file, (), ("mupdf", "pdfium"), 50_000_000)
     assert (found.media_type, found.status) == (kind, status), found.detail
     assert num_pages is None or found.num_pages == num_pages
     assert bool(found.detail) or status is OK
@@ -74,11 +75,13 @@ def test_status(
 @pytest.mark.parametrize("data", [documents.pdf(), documents.image(), b"", b"neither"])
 async def test_a_sandbox_finds_the_same(sandbox: Sandbox, write: Write, data: bytes) -> None:
     path = write(data)
-    assert await sandbox.probe(path) == probe(path, (), ("mupdf", "pdfium"), 50_000_000)
+    with path.open("rb") as file:
+        assert await sandbox.probe(path) == probe(file, (), ("mupdf", "pdfium"), 50_000_000)
 
 
 def test_an_image_that_pillow_refuses_to_open_is_too_large(write: Write) -> None:
-    found = probe(write(documents.image((1200, 1200), "L")), (), (), max_pixels=10_000)
+    with write(documents.image((1200, 1200), "L")).open("rb") as file:
+        found = probe(file, (), (), max_pixels=10_000)
     assert (found.media_type, found.status) == ("image/png", DocumentStatus.TOO_LARGE)
 
 
@@ -131,8 +134,9 @@ async def test_heic(sandbox: Sandbox, write: Write) -> None:
 
 def test_heic_without_its_library(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
-    with pytest.raises(RenderFailure, match="pip install pillow-heif"):
-        ImageDocument(write(b"\0\0\0\x18ftypheic"), media_type.HEIC, 1000)
+    path = write(b"\0\0\0\x18ftypheic")
+    with path.open("rb") as file, pytest.raises(RenderFailure, match="pip install pillow-heif"):
+        ImageDocument(file, media_type.HEIC, 1000)
 
 
 @pytest.mark.parametrize("fault", ["hang", "abort", "exit", "nonsense"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from pipeline.rasterize.views import (
 )
 from pipeline.records import Pixels
 from tests import documents
+from tests.waiting import BOUND_S
 
 Write = Callable[..., Path]
 BOTH = pytest.mark.parametrize("renderer", ["mupdf", "pdfium"])
@@ -30,11 +33,12 @@ MAX_PIXELS = 50_000_000
 
 
 def rendering(renderer: str, path: Path, mode: str = "base", page_index: int = 0) -> Rendering:
-    document = open_document(renderer, path, sniff_file(path), (), MAX_PIXELS)
-    try:
-        return document.render(page_index, mode, MAX_PIXELS)
-    finally:
-        document.close()
+    with path.open("rb") as file:
+        document = open_document(renderer, file, sniff_file(file), (), MAX_PIXELS)
+        try:
+            return document.render(page_index, mode, MAX_PIXELS)
+        finally:
+            document.close()
 
 
 def views_of(made: Rendering) -> tuple[Pixels, ...]:
@@ -130,12 +134,12 @@ def test_pages_of_any_size(renderer: str, size_pt: tuple[float, float], write: W
 
 @BOTH
 def test_wrong_password(renderer: str, write: Write) -> None:
-    path = write(documents.encrypted_pdf("secret"))
-    with pytest.raises(WrongPassword):
-        open_document(renderer, path, PDF, ("guess",), MAX_PIXELS)
-    document = open_document(renderer, path, PDF, ("guess", "secret"), MAX_PIXELS)
-    assert document.num_pages == 1
-    document.close()
+    with write(documents.encrypted_pdf("secret")).open("rb") as file:
+        with pytest.raises(WrongPassword):
+            open_document(renderer, file, PDF, ("guess",), MAX_PIXELS)
+        document = open_document(renderer, file, PDF, ("guess", "secret"), MAX_PIXELS)
+        assert document.num_pages == 1
+        document.close()
 
 
 @BOTH
@@ -202,14 +206,15 @@ def test_tiff_orientation_is_applied_once(write: Write) -> None:
 
 def test_modes_in_turn_from_one_open_image(write: Write) -> None:
     path = write(documents.turned_jpeg(6, (3000, 4000)))
-    document = open_document("pillow", path, "image/jpeg", (), MAX_PIXELS)
-    shapes = [document.render(0, mode, MAX_PIXELS).page.shape for mode in ("tiny", "large", "tiny", "page150")]
-    assert shapes[0] == shapes[2] == (512, 512, 3)
-    assert shapes[1] == (960, 1280, 3)
-    large = document.render(0, "large", MAX_PIXELS).page
-    fresh = rendering("pillow", path, "large").page
-    assert (large == fresh).all()
-    document.close()
+    with path.open("rb") as file:
+        document = open_document("pillow", file, "image/jpeg", (), MAX_PIXELS)
+        shapes = [document.render(0, mode, MAX_PIXELS).page.shape for mode in ("tiny", "large", "tiny", "page150")]
+        assert shapes[0] == shapes[2] == (512, 512, 3)
+        assert shapes[1] == (960, 1280, 3)
+        large = document.render(0, "large", MAX_PIXELS).page
+        fresh = rendering("pillow", path, "large").page
+        assert (large == fresh).all()
+        document.close()
 
 
 def test_a_frame_a_page_of_tiff(write: Write) -> None:
@@ -224,11 +229,11 @@ def test_animations_are_one_page(write: Write) -> None:
     frames = [documents.drawing((300, 300)), Image.new("RGB", (300, 300), "red")]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
-    path = write(buffer.getvalue())
-    document = open_document("pillow", path, "image/gif", (), MAX_PIXELS)
-    assert document.num_pages == 1
-    assert document.render(0, "tiny", MAX_PIXELS).page[-5:].mean() > 200
-    document.close()
+    with write(buffer.getvalue()).open("rb") as file:
+        document = open_document("pillow", file, "image/gif", (), MAX_PIXELS)
+        assert document.num_pages == 1
+        assert document.render(0, "tiny", MAX_PIXELS).page[-5:].mean() > 200
+        document.close()
 
 
 @pytest.mark.parametrize(
@@ -244,3 +249,14 @@ def test_animations_are_one_page(write: Write) -> None:
 )
 def test_size_of_images_in_points(size_px: tuple[int, int], dpi: object, expected_pt: tuple[float, float]) -> None:
     assert size_pt(size_px, dpi) == pytest.approx(expected_pt, rel=1e-3)
+
+
+def test_a_rendering_process_loads_no_library_that_phones_home() -> None:
+    code = (
+        "import sys; from pipeline.rasterize.documents import load_libraries; load_libraries(['mupdf', 'pdfium'])"
+    )
+    code += "; print(*(name for name in ('onnxruntime', 'openvino', 'pymupdf4llm') if sys.modules.get(name)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=BOUND_S, check=True
+    )
+    assert done.stdout == "\n"

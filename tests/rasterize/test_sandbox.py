@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -18,8 +19,8 @@ from pipeline.errors import ConfigError, MissingDependency, QuireError
 from pipeline.rasterize import sandbox as sandbox_module
 from pipeline.rasterize.sandbox import Sandbox
 from tests import documents
-from tests.rasterize.faults import hangs_file, write_faults
-from tests.rasterize.rasterizing import failure_kind, image_of, render, render_one
+from tests.rasterize.faults import write_faults
+from tests.rasterize.rasterizing import failure_kind, image_of, render, render_one, source_of
 from tests.waiting import wait_in_loop
 
 Write = Callable[..., Path]
@@ -91,7 +92,7 @@ async def test_the_other_renderer_steps_in(
 ) -> None:
     path = write(THREE_PAGES)
     write_faults(path, {f"{renderer}:1": fault})
-    settings = RenderSettings(renderer=renderer, page_timeout_s=4.0)  # type: ignore[arg-type]
+    settings = RenderSettings(renderer=renderer, page_cpu_s=1.0)  # type: ignore[arg-type]
     sandbox = make_sandbox(settings, target="tests.rasterize.faults:FaultyWorker")
     pages = await render(sandbox, path, (0, 1, 2))
     assert [page.renderer for page in pages] == [renderer, other, renderer]
@@ -101,7 +102,7 @@ async def test_the_other_renderer_steps_in(
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
-        ("hang", "render_timeout", "4 s"),
+        ("hang", "render_timeout", "1 s of CPU"),
         ("abort", "render_crash", "SIGABRT"),
         ("error", "render_error", "said no"),
         ("nonsense", "render_crash", "no sense"),
@@ -159,8 +160,29 @@ async def test_the_process_is_blamed_before_the_page(faulty: Sandbox, write: Wri
     assert [page.renderer for page in pages] == ["mupdf"] * 3
 
 
+async def test_a_page_that_falls_asleep_has_hung(make_sandbox: Make, write: Write) -> None:
+    sandbox = make_sandbox(target="tests.rasterize.faults:FaultyWorker", stuck_after_s=3.0)
+    path = write(documents.image((40, 60)))
+    write_faults(path, {"pillow:0": "sleep"})
+    page = await render_one(sandbox, path)
+    assert failure_kind(page) == "render_timeout"
+    assert page.failure is not None and "waits for what never comes" in page.failure.message
+
+
+async def test_no_page_is_blamed_for_a_process_that_was_stopped(make_sandbox: Make, write: Write) -> None:
+    """It is replaced, and the run stops if the next one is stopped too."""
+    sandbox = make_sandbox(target="tests.rasterize.faults:FaultyWorker", stuck_after_s=3.0)
+    path = write(THREE_PAGES)
+    write_faults(path, {"mupdf:1": "stopped_unless_fresh", "mupdf:2": "stopped"})
+    pages = await render(sandbox, path, (0, 1))
+    assert [(page.renderer, page.failure) for page in pages] == [("mupdf", None)] * 2
+    with pytest.raises(QuireError, match="two rendering processes could not work.*it was stopped"):
+        await render(sandbox, path, (2,))
+    assert (await render(sandbox, path, (0,)))[0].failure is None
+
+
 async def test_a_fault_does_not_touch_pages_rendered_beside_it(make_sandbox: Make, write: Write) -> None:
-    settings = RenderSettings(page_timeout_s=5.0)
+    settings = RenderSettings(page_cpu_s=1.0)
     sandbox = make_sandbox(settings, num_workers=2, target="tests.rasterize.faults:FaultyWorker")
     bad, good = write(PAGE, "bad"), write(documents.pdf(["x"] * 8), "good")
     write_faults(bad, {"mupdf:0": "hang", "pdfium:0": "abort"})
@@ -200,8 +222,13 @@ async def test_an_abandoned_rendering_frees_its_worker(faulty: Sandbox, write: W
     path, other = write(PAGE, "a"), write(PAGE, "b")
     write_faults(path, {"mupdf:0": "hang"})
     task = asyncio.create_task(render(faulty, path))
-    hangs = hangs_file(path)
-    await wait_in_loop("the renderer to hang", lambda: hangs.exists() or task.done(), saw=lambda: task)
+
+    def hangs() -> bool:
+        child = faulty._pool._workers[0]._child
+        is_at_work = child is not None and child.pid is not None and faulty._pool._workers[0].num_requests > 0
+        return is_at_work and sum(psutil.Process(child.pid).cpu_times()[:2]) > 0.1
+
+    await wait_in_loop("the renderer to hang", lambda: hangs() or task.done(), saw=lambda: task)
     assert not task.done(), task
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -245,7 +272,7 @@ async def test_a_process_killed_while_it_starts_is_started_again(
 
 
 async def test_a_page_that_really_never_ends(make_sandbox: Make, write: Write) -> None:
-    sandbox = make_sandbox(RenderSettings(page_timeout_s=1.0))
+    sandbox = make_sandbox(RenderSettings(page_cpu_s=1.0))
     assert failure_kind(await render_one(sandbox, write(documents.endless_pdf()))) == "render_timeout"
 
 
@@ -318,6 +345,18 @@ async def test_a_file_replaced_under_the_same_path(sandbox: Sandbox, write: Writ
     blank = image_of(await render_one(sandbox, write(documents.pdf([""]))))
     again = image_of(await render_one(sandbox, write(documents.pdf(["not blank any more"]))))
     assert blank.sha256 != again.sha256
+
+
+async def test_a_file_replaced_between_two_pages_gives_no_mixed_document(sandbox: Sandbox, write: Write) -> None:
+    path, other = write(THREE_PAGES), write(documents.pdf(["quite", "another", "document"]), "other")
+    expected = [image_of(page).sha256 for page in await render(sandbox, path, (0, 1, 2))]
+    got = []
+    async for page in sandbox.rasterize(path, source_of(path, 3), (0, 1, 2), "base"):
+        got.append(image_of(page).sha256)
+        if other.exists():
+            other.replace(path)
+            await render_one(sandbox, path)  # which makes the process let go of the first one
+    assert got == expected
 
 
 async def test_without_mupdf_pdfium_does_all_and_mupdf_is_refused(
