@@ -35,10 +35,6 @@ from pipeline.records import (
     Request,
 )
 
-BLANK_INK_SHARE = 2e-5
-"""Below this share of ink a page has none: a lone page number inks about ten times as much (a 10 pt digit
-covers some 25 of A4's 500,000 square points)."""
-
 _MAX_LOST_IMAGES = 5
 
 _FAILURE_KINDS = {"loop": "repetition", "truncated": "truncated"}
@@ -99,12 +95,14 @@ class PageReader(Generic[ImageT]):
         for rung, request in enumerate(self.ladder):
             if rung > 0:
                 page, image = self.hold(await self.rasterize_again(page.page_index, request.mode))
-            result = replace(result, image=page.image_info, facts=page.facts, renderer=page.renderer)
+            result = replace(
+                result, image=page.image_info, facts=page.facts, renderer=page.renderer, marks=page.marks
+            )
             if page.failure is not None or image is None:
                 failure = page.failure or Failure("rasterize", "no_image", "the renderer gave no image")
                 return replace(result, failure=failure, reason=failure.kind)
             # Only before the first attempt: a page that was tried has an outcome of its own.
-            if rung == 0 and page.facts is not None and page.facts.ink_share < BLANK_INK_SHARE:
+            if rung == 0 and page.facts is not None and not page.facts.has_ink and not page.marks:
                 return replace(result, outcome=Outcome.BLANK, reason="no ink on the page")
             result = await self._attempt(image, request, result, seconds)
             if result.outcome is not Outcome.FAILED or result.attempts[-1].outcome not in _FAILURE_KINDS:

@@ -57,6 +57,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A doubt about a page that did not fail, which whoever uses its text should know: a kind to count by, and words.
+
+    `damaged`: the renderer left something out, or drew it in part. `unsure`: it looks blank, and nobody vouches for it.
+    `empty`, `short`: it has ink, and nothing, or far too little, was read.
+    """
+
+    kind: Literal["damaged", "unsure", "empty", "short"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentRef:
     """An object as a listing gives it. `name` is its path below the input it was found under; results are
     named after it. It is untrusted: it may hold `..`, NUL, or anything else that a store lets a key hold."""
@@ -120,6 +132,11 @@ class Shard:
         return sum(r.stop - r.start for r in self.ranges)
 
 
+LEAST_INK_SHARE = 2e-5
+"""Below this share of ink a page has none: a lone page number inks about ten times as much (a 10 pt digit
+covers some 25 of A4's 500,000 square points)."""
+
+
 @dataclass(frozen=True, slots=True)
 class PageFacts:
     """What rendering a page teaches about it, whatever engine reads it.
@@ -138,6 +155,11 @@ class PageFacts:
     private_use_share: float = 0.0
     image_cover: float = 0.0
     min_glyph_height_pt: float = 0.0
+
+    @property
+    def has_ink(self) -> bool:
+        """Where there are characters, any trace is ink: small print on a large sheet covers less than a speck."""
+        return self.ink_share >= LEAST_INK_SHARE or (self.num_chars > 0 and self.ink_share > 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +192,7 @@ class PageImage:
 
 @dataclass(frozen=True, slots=True)
 class RasterizedPage(Generic[ImageT]):
-    """What the rasterizer made of one page: either an image with facts, or a failure.
+    """What the rasterizer made of one page: either an image with facts, and perhaps marks, or a failure.
 
     `ImageT` is `PageImage` on one machine and a handle to one on a cluster: only rasterizers and engines look
     inside. The small fields that the row of a page needs travel beside it. `seconds`: what rendering took, after
@@ -185,6 +207,7 @@ class RasterizedPage(Generic[ImageT]):
     image: ImageT | None = None
     image_info: ImageInfo | None = None
     failure: Failure | None = None
+    marks: tuple[Mark, ...] = ()
     fetch_s: float = 0.0
     queue_s: float = 0.0
 
@@ -269,6 +292,7 @@ class PageResult:
     facts: PageFacts | None = None
     renderer: str = ""
     attempts: tuple[Attempt, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,14 +60,18 @@ def is_cut_short(path: Path, media_type: str) -> bool:
 
 def _is_image_cut_short(data: mmap.mmap, media_type: str) -> bool:
     if media_type == "image/jpeg":
-        # Entropy-coded data holds neither marker, and a thumbnail in the header has both: what counts is
-        # whether an end follows the last start of scan.
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or data.find(b"\xff\xda") < 0
+        return is_jpeg_cut_short(data)
     if media_type == "image/png":
         return data.rfind(b"IEND") < 0
     if media_type == "image/webp":
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
     return False
+
+
+def is_jpeg_cut_short(data: bytes | mmap.mmap) -> bool:
+    """Entropy-coded data holds neither marker, and a thumbnail in the header has both: what counts is whether an end
+    follows the last start of scan."""
+    return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or data.find(b"\xff\xda") < 0
 
 
 def _tail(file: BinaryIO) -> bytes:

@@ -3,8 +3,8 @@
 The target of a `ChildProcess`; it knows nothing of time or memory limits, which its parent sets. It keeps the
 last document open, once per renderer, so that the pages of a document in a row open it once.
 
-Requests: {"op": "probe", path, renderers} and {"op": "render", path, media_type, renderer, page_index, mode,
-needs_ink}. A render's reply holds `layout`, `facts` and `sha256`, or `failure`.
+Requests: {"op": "probe", path, renderers} and {"op": "render", path, media_type, renderer, page_index, mode}. A
+render's reply holds `layout`, `facts`, `sha256` and `damage`, or `failure`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.child_process_main import Json
 from pipeline.rasterize.documents import failure_of, load_libraries, open_document
 from pipeline.rasterize.probe import probe
-from pipeline.rasterize.views import OpenDocument, RenderFailure, WrongPassword, hash_views, write_views
+from pipeline.rasterize.views import OpenDocument, WrongPassword, hash_views, write_views
 from pipeline.records import Pixels
 
 
@@ -42,12 +42,11 @@ class RenderWorker:
     def _render(self, request: Json) -> Json:
         document = self._document(request)
         rendering = document.render(request["page_index"], request["mode"], self._max_pixels)
-        if rendering.facts.ink_share == 0.0 and (rendering.warning or request["needs_ink"]):
-            raise _NothingDrawn("render_error", f"nothing was drawn: {rendering.warning or 'no ink'}")
         num_bytes = write_views(rendering, self._arena)
         shapes = rendering.layout.view_shapes
         digest = hash_views(rendering.layout.mode, shapes, self._arena[:num_bytes])
-        return {"layout": asdict(rendering.layout), "facts": asdict(rendering.facts), "sha256": digest}
+        reply: Json = {"layout": asdict(rendering.layout), "facts": asdict(rendering.facts)}
+        return {**reply, "sha256": digest, "damage": rendering.damage}
 
     def _document(self, request: Json) -> OpenDocument:
         path, renderer = Path(request["path"]), request["renderer"]
@@ -66,14 +65,9 @@ class RenderWorker:
             self._open.popitem()[1].close()
 
 
-class _NothingDrawn(RenderFailure):
-    """The renderer complained and drew nothing: the page must not pass for a blank one."""
-
-
 def _failure_reply(exc: Exception, request: Json) -> Json:
     if isinstance(exc, WrongPassword):
         kind, message = "needs_password", "needs a password to open"
     else:
         kind, message = failure_of(exc, Path(request["path"]))
-    nothing_drawn = isinstance(exc, _NothingDrawn)
-    return {"failure": {"kind": kind, "message": message, "nothing_drawn": nothing_drawn}}
+    return {"failure": {"kind": kind, "message": message}}
