@@ -69,7 +69,7 @@ def convert_command(
 
     \b
     Exit codes: 0  every page is accounted for and was read
-                3  every page is accounted for; some pages or documents failed, each with its reason
+                3  every page is accounted for; some pages or documents failed or are doubtful, each with its reason
                 6  stopped by a limit or by the canary; goes on with a higher limit, another bound or --no-canary
                 1  stopped by an error, 2 wrong usage, 4 the sums do not agree, 130 interrupted
     """
@@ -80,7 +80,7 @@ def convert_command(
     if told := describe_outcome(open_folder(output, settings.storage)):
         click.echo(told)
     click.echo(f"Markdown: {output}/markdown   Parquet: {output}/pages, {output}/documents   Plan: {output}/plan")
-    if account.pages["failed"] or account.unread:
+    if account.has_losses:
         context.exit(EXIT_FAILED_PAGES)
 
 

@@ -23,8 +23,8 @@ from pipeline.storage import open_folder
 def status_command(context: click.Context, /, output: str, as_json: bool, **options: Any) -> None:
     """Show how far the run in OUTPUT is, how pages ended, and failures by kind.
 
-    Exits with 0 if all is done and read, 3 if pages or documents failed, 4 if the sums do not agree, and 5 if
-    shards are left to do.
+    Exits with 0 if all is done and read, 3 if pages or documents failed or are doubtful, 4 if the sums do not agree,
+    and 5 if shards are left to do.
     """
     folder = open_folder(output, settings_from(**options).storage)
     described = read(folder)
@@ -46,6 +46,8 @@ def describe_account(account: Account) -> str:
     ]
     if account.failures:
         lines.append("failures   " + _counts(account.failures))
+    if account.num_doubtful:
+        lines.append(f"doubtful   {account.num_doubtful} pages that did not fail: " + _counts(account.marks))
     unread = list(account.unread.items())
     lines += [f"  {status:<12}{printable(uri)}  {printable(detail)}" for uri, (status, detail) in unread[:20]]
     if len(unread) > 20:
@@ -63,6 +65,8 @@ def _as_json(account: Account) -> dict[str, Any]:
         "documents": dict(account.documents),
         "pages": dict(account.pages),
         "failures": dict(account.failures),
+        "num_doubtful": account.num_doubtful,
+        "marks": dict(account.marks),
         "num_pages": account.num_pages,
         "num_shards": account.num_shards,
         "num_shards_done": account.num_shards_done,
@@ -75,4 +79,4 @@ def _exit_code(account: Account) -> int:
         return EXIT_SUMS_DISAGREE
     if not account.is_complete:
         return EXIT_UNFINISHED
-    return EXIT_FAILED_PAGES if account.pages["failed"] or account.unread else 0
+    return EXIT_FAILED_PAGES if account.has_losses else 0

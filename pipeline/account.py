@@ -22,7 +22,7 @@ from pipeline.write import committed_shards, pages_key
 
 Row = dict[str, Any]
 
-COLUMNS = ("doc_id", "page_index", "outcome", "failure")
+COLUMNS = ("doc_id", "page_index", "outcome", "failure", "marks")
 _NUM_READERS = 8
 
 
@@ -37,6 +37,8 @@ class Account:
     documents: Counter[str] = field(default_factory=Counter)  # by status
     pages: Counter[str] = field(default_factory=Counter)  # by outcome
     failures: Counter[str] = field(default_factory=Counter)  # failed pages, by kind
+    marks: Counter[str] = field(default_factory=Counter)  # of pages that did not fail, by kind
+    num_doubtful: int = 0  # pages with marks
     num_pages: int = 0
     num_shards: int = 0
     num_shards_done: int = 0
@@ -44,6 +46,11 @@ class Account:
     problems: list[str] = field(default_factory=list)
     parts: tuple[str, ...] = ()  # of the plan, by key: those that these books cover
     lost: set[tuple[str, str]] = field(default_factory=set)  # (shard_id, doc_id): the bytes were gone or others
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether something was not read, or it is doubtful that all of it was."""
+        return bool(self.pages[Outcome.FAILED] or self.unread or self.num_doubtful)
 
     @property
     def is_complete(self) -> bool:
@@ -135,7 +142,9 @@ def _count_pages(shard: Shard, rows: list[Row], account: Account) -> None:
         account.problems.append(f"shard {shard.shard_id} has not the rows that were planned for it")
     for row in rows:
         account.pages[str(row["outcome"])] += 1
-        failure = row["failure"]
+        failure, marks = row["failure"], row["marks"] or ()
+        account.marks.update(str(mark["kind"]) for mark in marks)
+        account.num_doubtful += bool(marks)
         if (row["outcome"] == Outcome.FAILED) != isinstance(failure, dict):
             account.problems.append(f"shard {shard.shard_id} has a failed page without a reason, or the reverse")
         if isinstance(failure, dict):

@@ -132,6 +132,9 @@ class Shard:
         return sum(r.stop - r.start for r in self.ranges)
 
 
+INK_MAP_SIDE = 32
+"""Cells of a page's ink map, across and down."""
+
 LEAST_INK_SHARE = 2e-5
 """Below this share of ink a page has none: a lone page number inks about ten times as much (a 10 pt digit
 covers some 25 of A4's 500,000 square points)."""
@@ -195,7 +198,8 @@ class RasterizedPage(Generic[ImageT]):
     """What the rasterizer made of one page: either an image with facts, and perhaps marks, or a failure.
 
     `ImageT` is `PageImage` on one machine and a handle to one on a cluster: only rasterizers and engines look
-    inside. The small fields that the row of a page needs travel beside it. `seconds`: what rendering took, after
+    inside. The small fields that the row of a page needs travel beside it. `ink_map`: where its ink is, row by row the
+    share of each of its cells that is ink, 0 to 255; empty where nobody looked. `seconds`: what rendering took, after
     `fetch_s` of waiting for the document's bytes (told with the first page after a fetch) and `queue_s` of waiting for
     a renderer.
     """
@@ -208,6 +212,7 @@ class RasterizedPage(Generic[ImageT]):
     image_info: ImageInfo | None = None
     failure: Failure | None = None
     marks: tuple[Mark, ...] = ()
+    ink_map: bytes = b""
     fetch_s: float = 0.0
     queue_s: float = 0.0
 
@@ -273,7 +278,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """A page's row before it becomes Arrow. Only what the document decides; see `PageTiming` for the rest."""
+    """A page's row before it becomes Arrow. Only what the document decides; see `PageTiming` for the rest.
+
+    `ink_read_share`: share of the ink that looks like text which lies in blocks; None where blocks have no boxes.
+    """
 
     doc_id: str
     source_uri: str
@@ -293,6 +301,7 @@ class PageResult:
     renderer: str = ""
     attempts: tuple[Attempt, ...] = ()
     marks: tuple[Mark, ...] = ()
+    ink_read_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,14 @@ def read_table(folder: Folder, key: str) -> pa.Table:
 def read_rows(
     folder: Folder, key: str, columns: list[str] | None = None, doc_id: str | None = None
 ) -> list[dict[str, Any]]:
-    """Rows of one file as dictionaries: all of them, or those of one document. Fetches only what it needs."""
+    """Rows of one file as dictionaries: all of them, or those of one document. Fetches only what it needs. A column
+    that an older version did not write is None."""
     source = _ranged_file(folder, key) if columns else pa.BufferReader(folder.get(key))
     table = _read(source, {*columns, "doc_id"} if columns and doc_id else columns)
     if doc_id:
         table = table.filter(pc.equal(table["doc_id"], doc_id))
-    rows: list[dict[str, Any]] = (table.select(columns) if columns else table).to_pylist()
-    return rows
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return [{name: row.get(name) for name in columns} for row in rows] if columns else rows
 
 
 def _read(source: Any, columns: Iterable[str] | None = None) -> pa.Table:

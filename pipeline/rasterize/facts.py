@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.records import LEAST_INK_SHARE, Pixels
+from pipeline.records import INK_MAP_SIDE, LEAST_INK_SHARE, Pixels
 
 CAP_HEIGHT_SHARE = 0.7
 """Height of capitals and digits as a share of the type size, near enough for all text faces."""
@@ -32,7 +32,13 @@ Box = tuple[float, float, float, float]
 
 
 def ink_share(pixels: Pixels) -> float:
-    """Share of pixels that differ from the page's background (0 to 1), whatever the colour.
+    """See `ink`."""
+    return ink(pixels)[0]
+
+
+def ink(pixels: Pixels) -> tuple[float, bytes]:
+    """Share of pixels that differ from the page's background (0 to 1), whatever the colour; and where they are, as
+    `RasterizedPage.ink_map`.
 
     The background is the most common level of each channel. To differ is eight times the noise around it, at least 24
     and at most 64 of 255 levels: a scanned blank page keeps its grain and its shading below that. Noise is measured on
@@ -49,7 +55,15 @@ def ink_share(pixels: Pixels) -> float:
     is_outside = ((pixels.reshape(height, width * 3) - low) > breadth).reshape(-1, 3)
     is_ink = is_outside[:, 0] | is_outside[:, 1] | is_outside[:, 2]
     share = int(np.count_nonzero(is_ink)) / float(height * width)
-    return share if share >= LEAST_INK_SHARE else max(share, _faint_ink_share(pixels))
+    if share < LEAST_INK_SHARE:
+        return max(share, _faint_ink_share(pixels)), b""
+    return share, _map(is_ink.reshape(height, width))
+
+
+def _map(is_ink: NDArray[np.bool_]) -> bytes:
+    """Every other row and column will do: a line of text is some twenty pixels high."""
+    picture = Image.fromarray(is_ink[::2, ::2].astype(np.uint8) * np.uint8(255))
+    return picture.resize((INK_MAP_SIDE, INK_MAP_SIDE), Image.Resampling.BOX).tobytes()
 
 
 def _background_range(levels: Pixels) -> tuple[int, int]:

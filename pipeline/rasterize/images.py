@@ -84,8 +84,9 @@ class ImageDocument:
         upright = self._decode(chosen, max_pixels)
         tiled = _scale(upright, chosen.tiled_px) if chosen.num_tiles else None
         pixels = _scale(upright, chosen.content_px)
-        page_facts = PageFacts(width_pt, height_pt, facts.ink_share(pixels), image_cover=1.0)
-        return Rendering(chosen, pixels, tiled, page_facts)
+        ink_share, ink_map = facts.ink(pixels)
+        page_facts = PageFacts(width_pt, height_pt, ink_share, image_cover=1.0)
+        return Rendering(chosen, pixels, tiled, page_facts, ink_map)
 
     @property
     def _is_jpeg(self) -> bool:

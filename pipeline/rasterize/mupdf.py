@@ -69,8 +69,9 @@ class MupdfDocument:
         pixels = _draw(display_list, bounds, chosen.content_px)
         # Read the warnings before the text: a font that cannot be mapped has still been drawn.
         damage = _damage()
-        page_facts = self._facts(page, display_list, facts.ink_share(pixels))
-        return Rendering(chosen, pixels, tiled, page_facts, damage)
+        ink_share, ink_map = facts.ink(pixels)
+        page_facts = self._facts(page, display_list, ink_share)
+        return Rendering(chosen, pixels, tiled, page_facts, ink_map, damage)
 
     def close(self) -> None:
         self._document.close()

@@ -25,6 +25,7 @@ class Drawn:
     renderer: str
     image: PageImage
     facts: PageFacts
+    ink_map: bytes = b""
     damage: str = ""
 
 
@@ -105,7 +106,7 @@ def _page(page_index: int, go: Drawn, mark: Mark | None, seconds: float) -> Rast
         image.num_bytes,
     )
     marks = (mark,) if mark else ()
-    return RasterizedPage(page_index, go.renderer, seconds, go.facts, image, info, marks=marks)
+    return RasterizedPage(page_index, go.renderer, seconds, go.facts, image, info, marks=marks, ink_map=go.ink_map)
 
 
 def _failed(page_index: int, goes: Sequence[Go], seconds: float) -> RasterizedPage[PageImage]:

@@ -30,7 +30,7 @@ from pipeline.rasterize.opinions import Drawn, Go, Undrawn, settle, wants_anothe
 from pipeline.rasterize.pool import Worker, WorkerPool
 from pipeline.rasterize.probe import Probe
 from pipeline.rasterize.views import ARENA_BYTES, read_views
-from pipeline.records import DocumentStatus, PageFacts, PageImage, PageRange, RasterizedPage
+from pipeline.records import INK_MAP_SIDE, DocumentStatus, PageFacts, PageImage, PageRange, RasterizedPage
 
 __all__ = ["Probe", "Sandbox"]
 
@@ -160,7 +160,7 @@ class Sandbox:
                 failure = reply["failure"]
                 return Undrawn(renderer, _kind(failure["kind"]), single_line(str(failure["message"])))
             image, facts = _page_from(reply, worker, doc_id, request)
-            return Drawn(renderer, image, facts, single_line(str(reply["damage"])))
+            return Drawn(renderer, image, facts, _ink_map(reply["ink_map"]), single_line(str(reply["damage"])))
         except ChildTimedOut:
             limit = f"rendering takes more than {self._settings.page_timeout_s:g} s (hung)"
             return Undrawn(renderer, "render_timeout", limit)
@@ -218,6 +218,13 @@ def _number(name: str, value: object) -> int | float:
     if not isinstance(value, wanted) or not math.isfinite(value) or abs(value) >= 2**31:
         raise ValueError(f"the fact {name} is no such number")
     return value
+
+
+def _ink_map(value: str) -> bytes:
+    cells = bytes.fromhex(value)
+    if len(cells) not in (0, INK_MAP_SIDE**2):
+        raise ValueError("no map has so many cells")
+    return cells
 
 
 def _kind(value: object) -> str:

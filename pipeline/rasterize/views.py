@@ -22,12 +22,13 @@ ARENA_BYTES = 3 * max(OCR_MAX_SIDE_PX**2, MAX_TILES * TILE_PX**2 + 1280**2)
 class Rendering:
     """One page as a renderer made it. `page` is the whole page at `layout.content_px`, without padding;
     `tiled` the whole page at `layout.tiled_px`, None without tiles. `damage` says what could not be drawn, or in part
-    only; "" mostly."""
+    only; "" mostly. `ink_map`: see `RasterizedPage`."""
 
     layout: Layout
     page: Pixels
     tiled: Pixels | None
     facts: PageFacts
+    ink_map: bytes = b""
     damage: str = ""
 
 

@@ -4,7 +4,7 @@ The target of a `ChildProcess`; it knows nothing of time or memory limits, which
 last document open, once per renderer, so that the pages of a document in a row open it once.
 
 Requests: {"op": "probe", path, renderers} and {"op": "render", path, media_type, renderer, page_index, mode}. A
-render's reply holds `layout`, `facts`, `sha256` and `damage`, or `failure`.
+render's reply holds `layout`, `facts`, `sha256`, `ink_map` (hex) and `damage`, or `failure`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RenderWorker:
         shapes = rendering.layout.view_shapes
         digest = hash_views(rendering.layout.mode, shapes, self._arena[:num_bytes])
         reply: Json = {"layout": asdict(rendering.layout), "facts": asdict(rendering.facts)}
-        return {**reply, "sha256": digest, "damage": rendering.damage}
+        return {**reply, "sha256": digest, "ink_map": rendering.ink_map.hex(), "damage": rendering.damage}
 
     def _document(self, request: Json) -> OpenDocument:
         path, renderer = Path(request["path"]), request["renderer"]

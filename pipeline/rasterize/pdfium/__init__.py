@@ -1,4 +1,4 @@
-"""PDF pages through pdfium.
+"""PDF pages through pdfium. The only package that imports pypdfium2.
 
 The second renderer: for documents and pages on which MuPDF fails, and the first one for those who cannot take
 MuPDF's licence. It does not know processes or limits.
@@ -16,8 +16,8 @@ import pypdfium2.raw as raw
 
 from pipeline.modes import layout
 from pipeline.rasterize import facts
-from pipeline.rasterize.page_entries import PageEntries
-from pipeline.rasterize.pictures import damage_of, pictures_of
+from pipeline.rasterize.pdfium.page_entries import PageEntries
+from pipeline.rasterize.pdfium.pictures import damage_of, pictures_of
 from pipeline.rasterize.views import RenderFailure, Rendering, WrongPassword
 from pipeline.records import PageFacts, Pixels
 
@@ -59,8 +59,9 @@ class PdfiumDocument:
             tiled = self._draw(page, chosen.tiled_px) if chosen.num_tiles else None
             pixels = self._draw(page, chosen.content_px)
             objects = list(itertools.islice(page.get_objects(max_depth=3), _MAX_OBJECTS))
-            page_facts = _facts(page, objects, unit, facts.ink_share(pixels))
-            return Rendering(chosen, pixels, tiled, page_facts, damage_of(page, objects, pixels))
+            ink_share, ink_map = facts.ink(pixels)
+            page_facts = _facts(page, objects, unit, ink_share)
+            return Rendering(chosen, pixels, tiled, page_facts, ink_map, damage_of(page, objects, pixels))
         finally:
             page.close()
 
