@@ -115,8 +115,9 @@ class MupdfDocument:
 
 
 def _mend(page: Any) -> bool:
-    """Take a crop box that leaves nothing of the page for none, and a rotation by no quarter turn for none, as browsers
-    do. MuPDF draws nothing of the first, and turns by the nearest quarter. Whether there was something to mend."""
+    """Take a crop box that leaves nothing of the page for none, and so a rotation by no quarter turn and a unit of
+    nothing, as browsers do. MuPDF draws nothing of the first and the last, and turns by the nearest quarter. Whether
+    there was something to mend."""
     entries = _mupdf.pdf_page_from_fz_page(page.this).obj()
     crop = _mupdf.pdf_dict_get_inheritable(entries, _mupdf.PDF_ENUM_NAME_CropBox)
     media = _rectangle(_mupdf.pdf_dict_get_inheritable(entries, _mupdf.PDF_ENUM_NAME_MediaBox))
@@ -128,7 +129,11 @@ def _mend(page: Any) -> bool:
     is_askew = rotate.pdf_to_real() % 90 != 0
     if is_askew:
         page.parent.xref_set_key(page.xref, "Rotate", "0")
-    return is_cropped_away or is_askew
+    unit = _mupdf.pdf_dict_get(entries, _mupdf.PDF_ENUM_NAME_UserUnit)
+    is_without_size = bool(unit.pdf_is_number()) and unit.pdf_to_real() <= 0
+    if is_without_size:
+        page.parent.xref_set_key(page.xref, "UserUnit", "1")
+    return is_cropped_away or is_askew or is_without_size
 
 
 def _rectangle(array: Any) -> Any:

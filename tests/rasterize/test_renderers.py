@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pymupdf
 import pytest
 from PIL import Image
 
@@ -126,6 +127,58 @@ def test_pages_of_any_size(renderer: str, size_pt: tuple[float, float], write: W
     path = write(documents.pdf(["x"], size_pt=size_pt))
     for mode in ("gundam", "page150"):
         views_of(rendering(renderer, path, mode))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("entries", "expected_pt"),
+    [
+        (b"/MediaBox[0 0 612 792]/CropBox[0 0 0 0]", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/CropBox[2000 2000 2612 2792]", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/CropBox[-400 0 -10 792]", (612, 792)),
+        (b"/MediaBox[0 300 612 792]/CropBox[0 0 612 300]", (612, 492)),
+        (b"/MediaBox[0 0 612 792]/CropBox[100 792 100 0]", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/CropBox[-50 -50 700 900]", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/CropBox[0 300 500 600]", (500, 300)),
+        (b"/MediaBox[0 0 612 792]/Rotate 45", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/Rotate -91", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/Rotate 100", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/Rotate 450", (792, 612)),
+        (b"/MediaBox[0 0 612 792]/Rotate -90", (792, 612)),
+    ],
+)
+@pytest.mark.parametrize("is_inherited", [False, True])
+def test_odd_boxes_and_rotations(
+    renderer: str, entries: bytes, expected_pt: tuple[float, float], is_inherited: bool, write: Write
+) -> None:
+    """A crop box that has no part of the page is none; nor is a rotation by no quarter turn."""
+    made = documents.page_pdf(b"", tree=entries) if is_inherited else documents.page_pdf(entries)
+    facts = rendering(renderer, write(made)).facts
+    assert (facts.width_pt, facts.height_pt) == pytest.approx(expected_pt)
+    assert facts.num_chars == 15 and facts.has_ink
+
+
+@BOTH
+@pytest.mark.parametrize("unit", [b"72", b"1.5", b".5", b"1", b"0"])
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_pages_in_other_units(renderer: str, unit: bytes, is_compressed: bool, write: Write) -> None:
+    """UserUnit: how many points one unit of the page is. It may stand inside a compressed object stream."""
+    points = float(unit) or 1.0
+    box = b"/MediaBox[0 0 %.6f %.6f]" % (612 / points, 792 / points)
+    content = b"q %.6f 0 0 %.6f 0 0 cm BT /F 20 Tf 72 400 Td (Shown on this page) Tj ET Q" % (
+        1 / points,
+        1 / points,
+    )
+    data = documents.content_pdf(box + b"/UserUnit " + unit, content)
+    if is_compressed:
+        data = pymupdf.open(stream=data).tobytes(use_objstms=True, deflate=True)
+        assert b"UserUnit" not in data
+    made = rendering(renderer, write(data), "page150")
+    plain = rendering(renderer, write(documents.page_pdf(b"/MediaBox[0 0 612 792]"), "plain"), "page150")
+    assert (made.facts.width_pt, made.facts.height_pt) == pytest.approx((612, 792), abs=0.01)
+    assert made.facts.min_glyph_height_pt == pytest.approx(plain.facts.min_glyph_height_pt, rel=0.02)
+    assert made.page.shape == plain.page.shape
+    assert np.abs(made.page.astype(int) - plain.page).mean() < 0.5
 
 
 @BOTH

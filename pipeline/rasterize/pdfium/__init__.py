@@ -69,15 +69,16 @@ class PdfiumDocument:
         self._document.close()
 
     def _load(self, page_index: int) -> Any:
-        """The page. A crop box that has no part of the media box is none, as browsers take it; pdfium makes it a page
-        without size."""
+        """The page. A crop box that has no part of the media box is none, and a rotation by no quarter turn is none, as
+        browsers take them; pdfium makes the first a page without size, and rounds the second."""
         page = self._document[page_index]
-        if all(page.get_size()):
+        is_cropped_away, is_askew = not all(page.get_size()), self._entries.is_askew(page_index)
+        if is_cropped_away:
+            page.set_cropbox(*self._entries.media_box(page_index))
+        if is_askew:
+            page.set_rotation(0)
+        if not is_cropped_away and not is_askew:
             return page
-        page.close()
-        media_box = self._entries.media_box(page_index)
-        page = self._document[page_index]
-        page.set_cropbox(*media_box)
         page.close()
         return self._document[page_index]
 

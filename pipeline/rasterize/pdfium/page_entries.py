@@ -1,4 +1,5 @@
-"""What pdfium does not tell of a page: its UserUnit, and a media box that it inherits. Read from a copy of the page.
+"""What pdfium does not tell of a page's dictionary, or reads in its own way: UserUnit, odd rotations, and a media box
+that is inherited. Read from a copy of the page.
 
 Does not render.
 """
@@ -14,8 +15,9 @@ from typing import Any
 
 import pypdfium2
 
-_USER_UNIT = b"UserUnit"
-_ENTRY = re.compile(rb"/UserUnit\s+(\d*\.?\d+)")
+_NUMBER = rb"\s*([-+]?\d*\.?\d+)"
+_USER_UNIT = re.compile(rb"/UserUnit" + _NUMBER)
+_ROTATE = re.compile(rb"/Rotate" + _NUMBER)
 _OBJECT_STREAM = re.compile(rb"/ObjStm.*?stream\r?\n", re.DOTALL)
 _MAX_OBJECT_STREAM_BYTES = 64 << 20
 
@@ -26,17 +28,16 @@ class PageEntries:
 
     def __init__(self, document: Any, path: Path) -> None:
         self._document = document
-        self._may_have_units = _may_have_units(path)
+        self._may_be_odd = _may_be_odd(path)
 
     def user_unit(self, page_index: int) -> float:
         """How many points one unit of the page's boxes is (PDF 1.6 and later): 1 but for large sheets."""
-        if not self._may_have_units:
-            return 1.0
-        buffer = io.BytesIO()
-        with self._copy(page_index) as copy:
-            copy.save(buffer)
-        found = _ENTRY.search(buffer.getvalue())
-        return float(found[1]) or 1.0 if found else 1.0
+        unit = self._entry(_USER_UNIT, page_index)
+        return unit if unit is not None and unit > 0 else 1.0
+
+    def is_askew(self, page_index: int) -> bool:
+        """Whether the page is to be turned by no quarter turn, which is none."""
+        return (self._entry(_ROTATE, page_index) or 0.0) % 90 != 0
 
     def media_box(self, page_index: int) -> tuple[float, float, float, float]:
         """Inherited ones are the page's own in a copy."""
@@ -44,24 +45,34 @@ class PageEntries:
             left, bottom, right, top = copy[0].get_mediabox()
         return min(left, right), min(bottom, top), max(left, right), max(bottom, top)
 
+    def _entry(self, pattern: re.Pattern[bytes], page_index: int) -> float | None:
+        if not self._may_be_odd:
+            return None
+        buffer = io.BytesIO()
+        with self._copy(page_index) as copy:
+            copy.save(buffer)
+        found = pattern.search(buffer.getvalue())
+        return float(found[1]) if found else None
+
     def _copy(self, page_index: int) -> Any:
         copy = pypdfium2.PdfDocument.new()
         copy.import_pages(self._document, [page_index])
         return copy
 
 
-def _may_have_units(path: Path) -> bool:
-    """Whether a page may say so: in plain sight, or inside a compressed object stream."""
+def _may_be_odd(path: Path) -> bool:
+    """Whether a page may have such entries: in plain sight, or inside a compressed object stream."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(_USER_UNIT) >= 0 or any(
-            _may_name_units(data, found.end()) for found in _OBJECT_STREAM.finditer(data)
-        )
+        return _says_odd(data) or any(_hides_odd(data, found.end()) for found in _OBJECT_STREAM.finditer(data))
 
 
-def _may_name_units(data: mmap.mmap, start: int) -> bool:
+def _says_odd(data: bytes | mmap.mmap) -> bool:
+    return _USER_UNIT.search(data) is not None or any(float(value) % 90 for value in _ROTATE.findall(data))
+
+
+def _hides_odd(data: mmap.mmap, start: int) -> bool:
     packed = data[start : data.find(b"endstream", start)]
     try:
-        unpacked = zlib.decompressobj().decompress(packed, _MAX_OBJECT_STREAM_BYTES)
+        return _says_odd(zlib.decompressobj().decompress(packed, _MAX_OBJECT_STREAM_BYTES))
     except zlib.error:  # encrypted, or packed in another way
         return True
-    return _USER_UNIT in unpacked
