@@ -31,7 +31,7 @@ def ink_read_share(blocks: Sequence[Block], ink_map: bytes) -> float | None:
 
 
 def doubt(blocks: Sequence[Block], facts: PageFacts | None, read_share: float | None) -> Mark | None:
-    """Why one should doubt that this is all that the page says; None where nothing speaks for it, or the page has no ink,
+    """Why one should doubt that this is all that the page says; None where nothing speaks for it, or it has no ink,
     which has a mark of its own."""
     if facts is not None and not facts.has_ink:
         return None
