@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import BinaryIO
 
 PDF = "application/pdf"
 HEIC = "image/heic"
 HEAD_BYTES = 1024
 """How far into a file a PDF header may start, as readers have always allowed."""
-_TAIL_BYTES = 2048
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -51,14 +49,15 @@ def sniff_file(path: Path) -> str:
 
 def is_cut_short(path: Path, media_type: str) -> bool:
     """Whether the mark that ends a file of this type is missing. Types without such a mark count as whole."""
-    with path.open("rb") as file:
-        if media_type == PDF:
-            return b"%%EOF" not in _tail(file)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _is_image_cut_short(data, media_type)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _is_cut_short(data, media_type)
 
 
-def _is_image_cut_short(data: mmap.mmap, media_type: str) -> bool:
+def _is_cut_short(data: mmap.mmap, media_type: str) -> bool:
+    if media_type == PDF:
+        # Whatever follows the end does no harm: copiers and web servers append kilobytes.
+        last_object = max(data.rfind(b"endobj"), data.rfind(b"endstream"))
+        return data.rfind(b"%%EOF") <= last_object
     if media_type == "image/jpeg":
         return is_jpeg_cut_short(data)
     if media_type == "image/png":
@@ -72,9 +71,3 @@ def is_jpeg_cut_short(data: bytes | mmap.mmap) -> bool:
     """Entropy-coded data holds neither marker, and a thumbnail in the header has both: what counts is whether an end
     follows the last start of scan."""
     return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or data.find(b"\xff\xda") < 0
-
-
-def _tail(file: BinaryIO) -> bytes:
-    size = file.seek(0, 2)
-    file.seek(max(0, size - _TAIL_BYTES))
-    return file.read()
