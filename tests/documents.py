@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+import pillow_heif
 import pymupdf
 from PIL import Image, ImageDraw, ImageFont
 
@@ -155,6 +156,13 @@ def image(
     else:
         picture = picture.convert(mode)
     picture.save(buffer, file_format, **save)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def heic(size_px: tuple[int, int] = (400, 550)) -> bytes:
+    """The same as HEIC."""
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(drawing(size_px)).save(buffer)
     return buffer.getvalue()
 
 

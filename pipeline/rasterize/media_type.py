@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
+from typing import Literal
 
 PDF = "application/pdf"
 HEIC = "image/heic"
@@ -62,9 +63,35 @@ def _is_cut_short(data: mmap.mmap, media_type: str) -> bool:
         return is_jpeg_cut_short(data)
     if media_type == "image/png":
         return data.rfind(b"IEND") < 0
+    if media_type == "image/gif":
+        return data.rfind(b"\x00;") < 0
     if media_type == "image/webp":
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
-    return False
+    if media_type == "image/bmp":
+        return len(data) < int.from_bytes(data[2:6], "little")
+    if media_type == "image/tiff":
+        return _is_tiff_cut_short(data)
+    return media_type == HEIC and _is_box_cut_short(data)
+
+
+def _is_tiff_cut_short(data: mmap.mmap) -> bool:
+    """Whether the first directory lies beyond the end: writers put it behind the pixels."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    is_big = data[2:4] in (b"+\0", b"\0+")
+    return int.from_bytes(data[8:16] if is_big else data[4:8], order) >= len(data)
+
+
+def _is_box_cut_short(data: mmap.mmap) -> bool:
+    """Whether the last of the boxes that the file is made of ends beyond its end (ISO 14496-12, 4.2)."""
+    start = 0
+    while start + 8 <= len(data):
+        size = int.from_bytes(data[start : start + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[start + 8 : start + 16], "big")
+        if size < 8:  # to the end of the file, or no box
+            return False
+        start += size
+    return start > len(data)
 
 
 def is_jpeg_cut_short(data: bytes | mmap.mmap) -> bool:
