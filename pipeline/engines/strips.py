@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.engines.lines import Box
 from pipeline.engines.straighten import Quads
 from pipeline.modes import STRIP_ASPECT
 from pipeline.records import Pixels
@@ -48,49 +49,47 @@ def pieces_of(page: Pixels) -> list[Piece]:
 def join_pieces(found: Sequence[tuple[Piece, Quads]]) -> Quads:
     """The boxes of all pieces, on the page. A box that reaches into the overlap of two pieces is found on both, perhaps
     in part: what is of one line becomes the box around both."""
-    joined: list[Quads] = []
+    joined: list[tuple[Quads, Box]] = []
     for piece, quads in found:
         shift = np.array([piece.start, 0] if piece.axis == 1 else [0, piece.start], np.float32)
-        before = [index for index, quad in enumerate(joined) if _end(quad, piece.axis) > piece.start]
+        before = [index for index, (_, box) in enumerate(joined) if box[3 - piece.axis] > piece.start]
         for quad in quads + shift:
-            twins = [index for index in before if _is_same(joined[index], quad, piece.axis)]
-            if twins:
-                joined[twins[0]] = _around(joined[twins[0]], quad)
+            box = _box_of(quad)
+            twin = next((index for index in before if _is_same(joined[index][1], box, piece.axis)), None)
+            if twin is None:
+                joined.append((quad, box))
             else:
-                joined.append(quad)
-    return np.stack(joined) if joined else np.zeros((0, 4, 2), np.float32)
+                joined[twin] = _around(joined[twin], (quad, box))
+    return np.stack([quad for quad, _ in joined]) if joined else np.zeros((0, 4, 2), np.float32)
 
 
-def _end(quad: Quads, axis: int) -> float:
-    """Where a box ends along the strip."""
-    return float(quad[:, 1 - axis].max())
+def _box_of(quad: Quads) -> Box:
+    (x0, y0), (x1, y1) = quad.min(axis=0).tolist(), quad.max(axis=0).tolist()
+    return x0, y0, x1, y1
 
 
-def _is_same(one: Quads, other: Quads, axis: int) -> bool:
+def _is_same(one: Box, other: Box, axis: int) -> bool:
     """Whether two boxes have half of one, or of the overlap, in common along the strip, and most of one across it."""
     along, across = 1 - axis, axis
     least = min(_length(one, along) / 2, _length(other, along) / 2, _OVERLAP_PX / 2)
     least_across = _SAME_LINE * min(_length(one, across), _length(other, across))
-    return (
-        _common(one[:, along], other[:, along]) > least
-        and _common(one[:, across], other[:, across]) > least_across
-    )
+    return _common(one, other, along) > least and _common(one, other, across) > least_across
 
 
-def _length(quad: Quads, side: int) -> float:
-    return float(np.ptp(quad[:, side]))
+def _length(box: Box, side: int) -> float:
+    return box[2 + side] - box[side]
 
 
-def _common(one: Quads, other: Quads) -> float:
-    """Length that two intervals have in common."""
-    return float(min(one.max(), other.max()) - max(one.min(), other.min()))
+def _common(one: Box, other: Box, side: int) -> float:
+    """Length that two boxes have in common, by their x (side 0) or y (side 1)."""
+    return min(one[2 + side], other[2 + side]) - max(one[side], other[side])
 
 
-def _around(one: Quads, other: Quads) -> Quads:
+def _around(one: tuple[Quads, Box], other: tuple[Quads, Box]) -> tuple[Quads, Box]:
     """The level box around two; either of them where it is the whole of it, as it may be slanted."""
-    both = np.concatenate([one, other])
-    (x0, y0), (x1, y1) = both.min(axis=0), both.max(axis=0)
-    for quad in (one, other):
-        if np.ptp(quad[:, 0]) >= 0.98 * (x1 - x0) and np.ptp(quad[:, 1]) >= 0.98 * (y1 - y0):
-            return quad
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32)
+    (_, a), (_, b) = one, other
+    x0, y0, x1, y1 = box = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+    for candidate in (one, other):
+        if candidate[1] == box:
+            return candidate
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32), box
