@@ -69,7 +69,7 @@ def convert_command(
 
     \b
     Exit codes: 0  every page is accounted for and was read
-                3  every page is accounted for; some pages or documents failed, each with its reason
+                3  every page is accounted for; some pages or documents failed or are doubtful, each with its reason
                 6  stopped by a limit or by the canary; goes on with a higher limit, another bound or --no-canary
                 4  the sums do not agree, or a file of the results is damaged
                 1  stopped by an error, 2 wrong usage, 130 interrupted
@@ -82,7 +82,7 @@ def convert_command(
         click.echo(told)
     markdown = f"Markdown: {output}/markdown   " if settings.text.write_markdown_files else ""
     click.echo(f"{markdown}Parquet: {output}/pages, {output}/documents   Plan: {output}/plan")
-    if account.pages["failed"] or account.unread:
+    if account.has_losses:
         context.exit(EXIT_FAILED_PAGES)
 
 

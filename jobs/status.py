@@ -24,8 +24,8 @@ from pipeline.storage import open_folder
 def status_command(context: click.Context, /, output: str, as_json: bool, **options: Any) -> None:
     """Show how far the run in OUTPUT is, how pages ended, and failures by kind.
 
-    Exits with 0 if all is done and read, 3 if pages or documents failed, 4 if the sums do not agree or a file is
-    damaged, and 5 if shards are left to do.
+    Exits with 0 if all is done and read, 3 if pages or documents failed or are doubtful, 4 if the sums do not agree or
+    a file is damaged, and 5 if shards are left to do.
     """
     folder = open_folder(output, settings_from(**options).storage)
     described = read(folder)
@@ -55,6 +55,8 @@ def describe_account(account: Account) -> str:
         lines.append(
             f"  … and {account.failures.total() - len(account.failed)} more; see the table pages, column failure"
         )
+    if account.num_doubtful:
+        lines.append(f"doubtful   {account.num_doubtful} pages that did not fail: " + _counts(account.marks))
     unread = list(account.unread.items())
     lines += [f"  {status:<12}{printable(uri)}  {printable(detail)}" for uri, (status, detail) in unread[:20]]
     if len(unread) > 20:
@@ -73,6 +75,8 @@ def _as_json(account: Account) -> dict[str, Any]:
         "pages": dict(account.pages),
         "failures": dict(account.failures),
         "failed_pages": [asdict(page) for page in account.failed],
+        "num_doubtful": account.num_doubtful,
+        "marks": dict(account.marks),
         "num_pages": account.num_pages,
         "num_shards": account.num_shards,
         "num_shards_done": account.num_shards_done,
@@ -85,4 +89,4 @@ def _exit_code(account: Account) -> int:
         return EXIT_SUMS_DISAGREE
     if not account.is_complete:
         return EXIT_UNFINISHED
-    return EXIT_FAILED_PAGES if account.pages["failed"] or account.unread else 0
+    return EXIT_FAILED_PAGES if account.has_losses else 0

@@ -22,7 +22,7 @@ from pipeline.write import committed_shards, pages_key
 
 Row = dict[str, Any]
 
-COLUMNS = ("doc_id", "page_index", "outcome", "failure")
+COLUMNS = ("doc_id", "page_index", "outcome", "failure", "marks")
 NUM_FAILED_NAMED = 20
 _NUM_READERS = 8
 
@@ -63,6 +63,8 @@ class Account:
     )  # by outcome; failed ones that are planned again as "replaced"
     failures: Counter[str] = field(default_factory=Counter)  # failed pages, by kind
     failed: list[FailedPage] = field(default_factory=list)
+    marks: Counter[str] = field(default_factory=Counter)  # of pages that did not fail, by kind
+    num_doubtful: int = 0  # pages with marks
     num_pages: int = 0
     num_shards: int = 0
     num_shards_done: int = 0
@@ -75,6 +77,11 @@ class Account:
     def lost(self) -> frozenset[tuple[str, str]]:
         """(shard_id, doc_id) of all losses, as planning takes them."""
         return frozenset((loss.shard_id, doc_id) for doc_id, losses in self.losses.items() for loss in losses)
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether something was not read, or it is doubtful that all of it was."""
+        return bool(self.pages[Outcome.FAILED] or self.unread or self.num_doubtful)
 
     @property
     def is_complete(self) -> bool:
@@ -179,7 +186,9 @@ def _count_pages(shard: Shard, rows: list[Row], account: Account) -> None:
     failures: dict[str, list[Row]] = {}
     for row in rows:
         account.pages[str(row["outcome"])] += 1
-        failure = row["failure"]
+        failure, marks = row["failure"], row["marks"] or ()
+        account.marks.update(str(mark["kind"]) for mark in marks)
+        account.num_doubtful += bool(marks)
         if (row["outcome"] == Outcome.FAILED) != isinstance(failure, dict):
             account.problems.append(f"shard {shard.shard_id} has a failed page without a reason, or the reverse")
         if isinstance(failure, dict):

@@ -31,6 +31,9 @@ OCR_DPI = 150.0
 OCR_MAX_SIDE_PX = 4000
 """Longest side of a page at its own size: an A1 sheet keeps about 120 dpi, and 4000 x 4000 RGB is 48 MB. Larger
 detector inputs cost CPU engines gigabytes."""
+STRIP_ASPECT = 3.0
+"""A page so many times as long as wide is a strip, like a till roll or what a telephone captures while it scrolls."""
+_STRIP_MAX_SIDE_PX = 24_000  # within Tesseract's and OpenCV's limit of 32,767
 OCR_MIN_SIDE_PX = 32
 """Shortest side of a page at its own size: the detector's stride, below which there is nothing to detect in."""
 
@@ -41,7 +44,7 @@ class Mode:
 
     The rest is for pages at their own size: their longest side is `longest_px`, or else they are at `dpi`, for which
     an image is never enlarged beyond its pixels; sides are rounded to a multiple of `multiple_px`; `max_pixels` 0
-    leaves it to the run's limit.
+    leaves it to the run's limit. `has_strips`: its engines read strips piece by piece, so that these may be longer.
     """
 
     fit: Literal["stretch", "pad", "own"]
@@ -51,6 +54,7 @@ class Mode:
     longest_px: int = 0
     multiple_px: int = 1
     max_pixels: int = 0
+    has_strips: bool = False
 
 
 MODES: dict[str, Mode] = {
@@ -60,7 +64,7 @@ MODES: dict[str, Mode] = {
     "large": Mode("pad", 1280),
     "gundam": Mode("pad", 1024, max_tiles=6),
     "gundam9": Mode("pad", 1024, max_tiles=MAX_TILES),
-    "page150": Mode("own", 0),
+    "page150": Mode("own", 0, has_strips=True),
     "side384": Mode("own", 0, longest_px=384),
     "side1288": Mode("own", 0, longest_px=1288),
     "side1540": Mode("own", 0, longest_px=1540),
@@ -205,8 +209,13 @@ def _own_size(
     if native_px is not None and not mode.longest_px:
         scale = min(scale, native_px[0] / width_pt)
     scale = max(scale, OCR_MIN_SIDE_PX / min(size_pt))
-    largest = (max_pixels / (width_pt * height_pt)) ** 0.5
-    scale = min(scale, (mode.longest_px or OCR_MAX_SIDE_PX) / max(size_pt), largest)
+    largest = (min(max_pixels, OCR_MAX_SIDE_PX**2) / (width_pt * height_pt)) ** 0.5
+    longest_px = mode.longest_px or OCR_MAX_SIDE_PX
+    if mode.has_strips:
+        longest_px = max(
+            longest_px, min(_STRIP_MAX_SIDE_PX, longest_px * max(size_pt) / min(size_pt) / STRIP_ASPECT)
+        )
+    scale = min(scale, longest_px / max(size_pt), largest)
     width, height = (_rounded(side * scale, mode.multiple_px) for side in size_pt)
     return width, height
 

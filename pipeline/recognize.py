@@ -1,6 +1,7 @@
 """One page's attempts: from its first image to its one outcome.
 
-The ladder of attempts is data: a page that loops or is cut off at one rung is rasterized again for the next.
+The ladder of attempts is data: a page that loops, is cut off or comes back empty at one rung is rasterized again for
+the next.
 A page that the engine rejects fails at once, since it would be rejected again. Whatever happens, the page ends
 in exactly one `PageResult`.
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Generic
 
+from pipeline.doubts import doubt, ink_read_share
 from pipeline.engines.base import Engine
 from pipeline.engines.profiles import Parser
 from pipeline.errors import ImageLost, PageRejected, QuireError
@@ -26,6 +28,7 @@ from pipeline.records import (
     Failure,
     ImageInfo,
     ImageT,
+    Mark,
     Outcome,
     PageRange,
     PageResult,
@@ -35,13 +38,10 @@ from pipeline.records import (
     Request,
 )
 
-BLANK_INK_SHARE = 2e-5
-"""Below this share of ink a page has none: a lone page number inks about ten times as much (a 10 pt digit
-covers some 25 of A4's 500,000 square points)."""
-
 _MAX_LOST_IMAGES = 5
 
 _FAILURE_KINDS = {"loop": "repetition", "truncated": "truncated"}
+_WORTH_ANOTHER_RUNG = ("loop", "truncated", "empty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +101,25 @@ class PageReader(Generic[ImageT]):
                 if image is not None:
                     image.let_go()  # no engine wants the rung before once more
                 page, image = self.hold(await self.rasterize_again(page.page_index, request.mode))
-            result = replace(result, image=page.image_info, facts=page.facts, renderer=page.renderer)
+            result = _begun_anew(result, page)
             if page.failure is not None or image is None:
                 failure = page.failure or Failure("rasterize", "no_image", "the renderer gave no image")
                 return replace(result, failure=failure, reason=failure.kind)
             # Only before the first attempt: a page that was tried has an outcome of its own.
-            if rung == 0 and page.facts is not None and page.facts.ink_share < BLANK_INK_SHARE:
+            if rung == 0 and page.facts is not None and not page.facts.has_ink and not page.marks:
                 return replace(result, outcome=Outcome.BLANK, reason="no ink on the page")
-            result = await self._attempt(image, request, result, seconds)
-            if result.outcome is not Outcome.FAILED or result.attempts[-1].outcome not in _FAILURE_KINDS:
+            result = await self._attempt(image, request, result, page.ink_map, seconds)
+            if result.attempts[-1].outcome not in _WORTH_ANOTHER_RUNG:
                 return result
         return result
 
     async def _attempt(
-        self, image: HeldImage[ImageT], request: Request, result: PageResult, seconds: list[float]
+        self,
+        image: HeldImage[ImageT],
+        request: Request,
+        result: PageResult,
+        ink_map: bytes,
+        seconds: list[float],
     ) -> PageResult:
         started = time.perf_counter()
         try:
@@ -131,7 +136,7 @@ class PageReader(Generic[ImageT]):
             )
         finally:
             seconds.append(time.perf_counter() - started)
-        return self._judged(recognition, request, result)
+        return self._judged(recognition, request, result, ink_map)
 
     async def _recognize(self, image: HeldImage[ImageT], request: Request, page_index: int) -> Recognition:
         """One attempt, with a new image should the first be lost before the engine had read it. Raises
@@ -143,26 +148,57 @@ class PageReader(Generic[ImageT]):
                 image.let_go()
         raise QuireError(f"the image of page {page_index} of {self.source.uri} was lost {_MAX_LOST_IMAGES} times")
 
-    def _judged(self, recognition: Recognition, request: Request, result: PageResult) -> PageResult:
+    def _judged(
+        self, recognition: Recognition, request: Request, result: PageResult, ink_map: bytes
+    ) -> PageResult:
         verdict = judge(recognition)
         blocks = parse(recognition, self.parser, _size_px(result.image))
+        read_share = ink_read_share(blocks, ink_map)
+        mark = doubt(blocks, result.facts, read_share) if verdict == "ok" else None
+        outcome = "empty" if mark is not None and mark.kind == "empty" else verdict
         result = replace(
             result,
             recognition=recognition,
             raw_text=recognition.text.encode("utf-8", "replace").decode(),
             prompt=request.prompt,
-            attempts=(*result.attempts, Attempt(request.mode, request.temperature, verdict)),
+            attempts=(*result.attempts, Attempt(request.mode, request.temperature, outcome)),
         )
         if verdict == "ok":
-            markdown = to_markdown(blocks, self.keep_headers_and_footers)
-            reason = "every page with ink is read" if len(result.attempts) == 1 else "an earlier attempt failed"
             return replace(
-                result, outcome=Outcome.OCR, reason=reason, markdown=markdown, blocks=blocks, failure=None
+                result,
+                outcome=Outcome.OCR,
+                reason=_reason(result, mark),
+                markdown=to_markdown(blocks, self.keep_headers_and_footers),
+                blocks=blocks,
+                failure=None,
+                marks=(*result.marks, mark) if mark else result.marks,
+                ink_read_share=read_share,
             )
         kind = _FAILURE_KINDS[verdict]
         num_tokens = recognition.num_output_tokens
         message = f"the completion {_WORDS[verdict]} after {num_tokens} tokens at mode {request.mode}"
         return replace(result, failure=Failure("recognize", kind, message), reason=kind)
+
+
+def _begun_anew(result: PageResult, page: RasterizedPage[ImageT]) -> PageResult:
+    """For the next rung: nothing of the page counts as read, whatever the rung before made of it."""
+    return replace(
+        result,
+        outcome=Outcome.FAILED,
+        markdown="",
+        blocks=(),
+        ink_read_share=None,
+        image=page.image_info,
+        facts=page.facts,
+        renderer=page.renderer,
+        marks=page.marks,
+    )
+
+
+def _reason(result: PageResult, mark: Mark | None) -> str:
+    if mark is not None:
+        return mark.kind
+    return "every page with ink is read" if len(result.attempts) == 1 else "an earlier attempt failed"
 
 
 def _size_px(image: ImageInfo | None) -> tuple[int, int] | None:

@@ -58,6 +58,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A doubt about a page that did not fail, which whoever uses its text should know: a kind to count by, and words.
+
+    `damaged`: the renderer left something out, or drew it in part. `unsure`: it looks blank, and nobody vouches for it.
+    `empty`, `short`: it has ink, and nothing, or far too little, was read.
+    """
+
+    kind: Literal["damaged", "unsure", "empty", "short"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentRef:
     """An object as a listing gives it. `name` is its path below the input it was found under; results are
     named after it. It is untrusted: it may hold `..`, NUL, or anything else that a store lets a key hold."""
@@ -121,6 +133,14 @@ class Shard:
         return sum(r.stop - r.start for r in self.ranges)
 
 
+INK_MAP_SIDE = 32
+"""Cells of a page's ink map, across and down."""
+
+LEAST_INK_SHARE = 2e-5
+"""Below this share of ink a page has none: a lone page number inks about ten times as much (a 10 pt digit
+covers some 25 of A4's 500,000 square points)."""
+
+
 @dataclass(frozen=True, slots=True)
 class PageFacts:
     """What rendering a page teaches about it, whatever engine reads it.
@@ -139,6 +159,11 @@ class PageFacts:
     private_use_share: float = 0.0
     image_cover: float = 0.0
     min_glyph_height_pt: float = 0.0
+
+    @property
+    def has_ink(self) -> bool:
+        """Where there are characters, any trace is ink: small print on a large sheet covers less than a speck."""
+        return self.ink_share >= LEAST_INK_SHARE or (self.num_chars > 0 and self.ink_share > 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,10 +196,11 @@ class PageImage:
 
 @dataclass(frozen=True, slots=True)
 class RasterizedPage(Generic[ImageT]):
-    """What the rasterizer made of one page: either an image with facts, or a failure.
+    """What the rasterizer made of one page: either an image with facts, and perhaps marks, or a failure.
 
     `ImageT` is `PageImage` on one machine and a handle to one on a cluster: only rasterizers and engines look
-    inside. The small fields that the row of a page needs travel beside it. `seconds`: what rendering took, after
+    inside. The small fields that the row of a page needs travel beside it. `ink_map`: where its ink is, row by row the
+    share of each of its cells that is ink, 0 to 255; empty where nobody looked. `seconds`: what rendering took, after
     `fetch_s` of waiting for the document's bytes (told with the first page after a fetch) and `queue_s` of waiting for
     a renderer.
     """
@@ -186,6 +212,8 @@ class RasterizedPage(Generic[ImageT]):
     image: ImageT | None = None
     image_info: ImageInfo | None = None
     failure: Failure | None = None
+    marks: tuple[Mark, ...] = ()
+    ink_map: bytes = b""
     fetch_s: float = 0.0
     queue_s: float = 0.0
 
@@ -251,7 +279,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """A page's row before it becomes Arrow. Only what the document decides; see `PageTiming` for the rest."""
+    """A page's row before it becomes Arrow. Only what the document decides; see `PageTiming` for the rest.
+
+    `ink_read_share`: share of the ink that looks like text which lies in blocks; None where blocks have no boxes.
+    """
 
     doc_id: str
     source_uri: str
@@ -270,6 +301,8 @@ class PageResult:
     facts: PageFacts | None = None
     renderer: str = ""
     attempts: tuple[Attempt, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    ink_read_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ pages — one row a page, the truth. Sorted as the shard lists them: by document
 | outcome | string | ocr, text_layer, blank or failed |
 | reason | string | why the page went the way it did, in a few words |
 | failure | struct | stage, kind, message; null unless outcome is failed |
+| marks | list of struct | kind, message: doubts about a page that did not fail; see `Mark`. Since version 2 |
+| ink_read_share | float32 | share of text-like ink that lies in blocks; null: unknown. Since version 2 |
 | markdown | string | the page's text; empty for blank and failed pages |
 | raw_text | string | the engine's completion, untouched, also of a page that failed in the end |
 | blocks | list of struct | label, text, x0, y0, x1, y1 (shares of the page, 0–1; null where unknown) |
@@ -78,10 +80,14 @@ FACT_TYPES = {
     "min_glyph_height_pt": pa.float32(),
 }
 
+LATER_COLUMNS = frozenset({"marks", "ink_read_share"})
+"""Of tables, as this version writes them, that an older one wrote without: there they are null."""
+
 _FAILURE = pa.struct([("stage", pa.string()), ("kind", pa.string()), ("message", pa.string())])
 _BLOCK = pa.struct(
     [("label", pa.string()), ("text", pa.string())] + [(side, pa.float32()) for side in ("x0", "y0", "x1", "y1")]
 )
+_MARK = pa.struct([("kind", pa.string()), ("message", pa.string())])
 _ATTEMPT = pa.struct([("mode", pa.string()), ("temperature", pa.float32()), ("outcome", pa.string())])
 _RANGE = pa.struct([("shard_id", pa.string()), ("start", pa.int32()), ("stop", pa.int32())])
 _METADATA = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
@@ -94,7 +100,7 @@ def _schema(name: str, version: int, columns: dict[str, pa.DataType]) -> pa.Sche
 
 PAGES = _schema(
     "pages",
-    1,
+    2,
     {
         "doc_id": pa.string(),
         "source_uri": pa.string(),
@@ -104,6 +110,8 @@ PAGES = _schema(
         "outcome": pa.string(),
         "reason": pa.string(),
         "failure": _FAILURE,
+        "marks": pa.list_(_MARK),
+        "ink_read_share": pa.float32(),
         "markdown": pa.string(),
         "raw_text": pa.string(),
         "blocks": pa.list_(_BLOCK),
@@ -228,6 +236,8 @@ def page_row(page: PageResult, provenance: Mapping[str, str]) -> dict[str, objec
         "outcome": page.outcome.value,
         "reason": page.reason,
         "failure": _failure_row(page.failure),
+        "marks": [{"kind": mark.kind, "message": mark.message} for mark in page.marks],
+        "ink_read_share": page.ink_read_share,
         "markdown": page.markdown,
         "raw_text": page.raw_text,
         "blocks": [_block_row(block) for block in page.blocks],

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import DamagedResults
+from pipeline.schema import LATER_COLUMNS
 from pipeline.storage import Folder
 
 
@@ -57,12 +58,15 @@ def read_metadata(folder: Folder, key: str) -> dict[str, str]:
 def read_rows(
     folder: Folder, key: str, columns: list[str] | None = None, doc_id: str | None = None
 ) -> list[dict[str, Any]]:
-    """Rows of one file as dictionaries: all of them, or those of one document. Fetches only what it needs."""
+    """Rows of one file as dictionaries: all of them, or those of one document. Fetches only what it needs. A column
+    that an older version did not write is None."""
     source = _ranged_file(folder, key) if columns else pa.BufferReader(folder.get(key))
     with _damage_named(folder, key):
         table = _read(source, {*columns, "doc_id"} if columns and doc_id else columns)
         if doc_id:
             table = table.filter(pc.equal(table["doc_id"], doc_id))
+        for name in LATER_COLUMNS.intersection(columns or ()).difference(table.column_names):
+            table = table.append_column(name, pa.nulls(len(table)))
         rows: list[dict[str, Any]] = (table.select(columns) if columns else table).to_pylist()
     return rows
 

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+import pillow_heif
 import pymupdf
 from PIL import Image, ImageDraw, ImageFont
 
@@ -70,12 +71,24 @@ def page_tree_pdf(stated_count: int, real_count: int) -> bytes:
     return raw_pdf([b"<</Type/Catalog/Pages 2 0 R>>", tree] + [page] * real_count)
 
 
-def image_pdf(data: bytes, width: int, height: int, filter_name: str, space: str = "DeviceGray") -> bytes:
-    """A page that is one image of 8 bits a channel, encoded as it is given."""
-    content = b"q 595 0 0 842 0 0 cm /I Do Q"
-    head = f"<</Type/XObject/Subtype/Image/Width {width}/Height {height}/ColorSpace/{space}"
-    head += f"/BitsPerComponent 8/Filter/{filter_name}/Length {len(data)}>>stream\n"
-    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</XObject<</I 5 0 R>>>>/Contents 4 0 R>>"
+def image_pdf(
+    data: bytes,
+    width: int,
+    height: int,
+    filter_name: str,
+    space: str = "DeviceGray",
+    *,
+    bits: int = 8,
+    more: str = "",
+    stamp: str = "",
+) -> bytes:
+    """A page that is one image, encoded as it is given, with `bits` a channel; `more` of its dictionary; and perhaps a
+    line of text over its foot."""
+    content = b"q 595 0 0 842 0 0 cm /I Do Q BT /F 10 Tf 300 20 Td (%s) Tj ET" % stamp.encode()
+    head = f"<</Type/XObject/Subtype/Image/Width {width}/Height {height}/ColorSpace/{space}{more}"
+    head += f"/BitsPerComponent {bits}/Filter/{filter_name}/Length {len(data)}>>stream\n"
+    resources = b"<</XObject<</I 5 0 R>>/Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>"
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources%s/Contents 4 0 R>>" % resources
     return raw_pdf(
         [
             b"<</Type/Catalog/Pages 2 0 R>>",
@@ -83,6 +96,26 @@ def image_pdf(data: bytes, width: int, height: int, filter_name: str, space: str
             page,
             b"<</Length %d>>stream\n%s\nendstream" % (len(content), content),
             head.encode() + data + b"\nendstream",
+        ]
+    )
+
+
+def page_pdf(
+    entries: bytes, text: str = "Shown on this page", at: tuple[int, int] = (72, 400), tree: bytes = b""
+) -> bytes:
+    """A page of a line of text, with these entries of its own (boxes, rotation …), and others that it inherits."""
+    return content_pdf(entries, b"BT /F 20 Tf %d %d Td (%s) Tj ET" % (*at, text.encode()), tree)
+
+
+def content_pdf(entries: bytes, content: bytes, tree: bytes = b"") -> bytes:
+    """A page of this content, whose font is /F."""
+    fonts = b"/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>"
+    return raw_pdf(
+        [
+            b"<</Type/Catalog/Pages 2 0 R>>",
+            b"<</Type/Pages/Kids[3 0 R]/Count 1%s>>" % tree,
+            b"<</Type/Page/Parent 2 0 R%s%s/Contents 4 0 R>>" % (entries, fonts),
+            b"<</Length %d>>stream\n%s\nendstream" % (len(content), content),
         ]
     )
 
@@ -123,6 +156,13 @@ def image(
     else:
         picture = picture.convert(mode)
     picture.save(buffer, file_format, **save)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def heic(size_px: tuple[int, int] = (400, 550)) -> bytes:
+    """The same as HEIC."""
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(drawing(size_px)).save(buffer)
     return buffer.getvalue()
 
 

@@ -90,7 +90,11 @@ def test_stretched_modes_fill_the_canvas() -> None:
         ((3.84, 3.84), None, (32, 32)),
         ((8400, 8400), None, (4000, 4000)),
         ((18000, 36000), None, (2000, 4000)),
-        ((10, 14000), None, (32, 4000)),
+        ((10, 14000), None, (32, 24000)),
+        ((288, 4500), (576, 9000), (576, 9000)),  # a till roll
+        ((612, 9000), None, (1043, 15339)),  # 16 megapixels
+        ((9000, 612), None, (15339, 1043)),
+        ((612, 2000), None, (1275, 4166)),
         ((612, 792), (2550, 3300), (1275, 1650)),  # a scan of 300 dpi
         ((400, 300), (800, 600), (800, 600)),  # an image is never enlarged
     ],
@@ -104,8 +108,8 @@ def test_page150(size: tuple[float, float], native_px: tuple[int, int] | None, e
 @given(st.floats(0.1, 40_000), st.floats(0.1, 40_000), st.integers(1_000_000, 50_000_000))
 def test_page150_keeps_its_limits(width_pt: float, height_pt: float, max_pixels: int) -> None:
     width, height = layout("page150", width_pt, height_pt, max_pixels=max_pixels).canvas_px
-    assert min(width, height) >= 32 and max(width, height) <= OCR_MAX_SIDE_PX
-    assert width * height <= max_pixels
+    assert min(width, height) >= 32 and width * height <= min(max_pixels, OCR_MAX_SIDE_PX**2)
+    assert max(width, height) <= (24_000 if max(width, height) > 2.9 * min(width, height) else OCR_MAX_SIDE_PX)
 
 
 @given(st.floats(0.1, 40_000), st.floats(0.1, 40_000), st.sampled_from(sorted(MODES)))

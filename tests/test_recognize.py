@@ -11,6 +11,7 @@ from pipeline.recognize import PageReader
 from pipeline.records import (
     Failure,
     ImageInfo,
+    Mark,
     Outcome,
     PageFacts,
     PageRange,
@@ -134,6 +135,45 @@ async def test_a_rejected_page_is_not_tried_again() -> None:
     result, engine = await read(rejected, good)
     assert result.failure == Failure("recognize", "unsupported_script", "cannot read Hangul")
     assert len(engine.seen) == 1
+
+
+def nothing() -> Recognition:
+    return Recognition(" \n", "stop", 1)
+
+
+async def test_a_page_with_ink_that_comes_back_empty_is_tried_at_the_next_rung() -> None:
+    result, engine = await read(nothing, good)
+    assert (result.outcome, result.markdown, result.marks) == (Outcome.OCR, "# Title\n\nText", ())
+    assert [attempt.outcome for attempt in result.attempts] == ["empty", "ok"]
+    assert engine.seen[1] == ("pixels at base", "base")
+
+
+async def test_a_page_that_comes_back_empty_to_the_end_is_marked() -> None:
+    result, _ = await read(nothing, nothing, nothing)
+    assert (result.outcome, result.reason, result.markdown) == (Outcome.OCR, "empty", "")
+    assert [mark.kind for mark in result.marks] == ["empty"]
+
+
+@pytest.mark.parametrize("after", [cut_off, rejected])
+async def test_nothing_of_an_empty_reading_is_left_where_a_later_rung_fails(
+    after: Callable[[], Recognition],
+) -> None:
+    result, _ = await read(nothing, after, after)
+    assert (result.outcome, result.markdown, result.blocks, result.marks) == (Outcome.FAILED, "", (), ())
+
+
+async def test_a_page_without_ink_that_nobody_vouches_for_is_read() -> None:
+    marks = (Mark("unsure", "mupdf draws nothing of its 446 characters"),)
+    first = replace(rasterized(ink_share=0.0), marks=marks)
+    result, engine = await read(nothing, first=first)
+    assert len(engine.seen) == 1 and result.outcome is Outcome.OCR
+    assert result.marks == marks
+
+
+async def test_the_marks_of_a_page_that_was_read_are_those_of_the_image_that_was() -> None:
+    marks = (Mark("damaged", "mupdf: premature end"),)
+    result, _ = await read(good, first=replace(rasterized(), marks=marks))
+    assert (result.outcome, result.marks) == (Outcome.OCR, marks)
 
 
 async def test_a_blank_page_costs_no_engine_call() -> None:

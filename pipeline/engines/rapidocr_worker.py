@@ -24,6 +24,7 @@ from pipeline.engines.layout import Piece, arrange
 from pipeline.engines.lines import Line
 from pipeline.engines.pieces import as_line, cut_strip, find_pieces, is_vertical
 from pipeline.engines.straighten import Quads, Transform
+from pipeline.engines.strips import is_strip, join_pieces, pieces_of
 from pipeline.records import Pixels
 
 _MAX_SIDE_PX = 2000  # of the detector's input, rapidocr's own limit
@@ -64,7 +65,7 @@ class RapidOcrWorker:
         of all detected lines), `blocks` and `lines` in reading order, and `scores`."""
         height, width = int(request["height_px"]), int(request["width_px"])
         page = self._arena[: height * width * 3].reshape(height, width, 3)[:, :, ::-1]  # the models want BGR
-        quads = self._detect(page)
+        quads = self._detect_strip(page) if is_strip(page) else self._detect(page)
         if not len(quads):
             quads = self._detect_closely(page)
         if not len(quads):
@@ -94,6 +95,10 @@ class RapidOcrWorker:
             return np.zeros((0, 4, 2), np.float32)
         quads: Quads = np.asarray(boxes, np.float32) / np.float32(scale)
         return quads
+
+    def _detect_strip(self, page: Pixels) -> Quads:
+        """Of a page that would lose most of its pixels if it were made to fit: piece by piece."""
+        return join_pieces([(piece, self._detect(piece.of(page))) for piece in pieces_of(page)])
 
     def _detect_closely(self, page: Pixels) -> Quads:
         """A lone word on a wide empty page escapes the detector, but not in a part of the page around it."""

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.estimate.sample import Numbers, Sample, SampledPage, page_weights
-from pipeline.recognize import BLANK_INK_SHARE
 from pipeline.text_layer import is_trustworthy
 
 NUM_REPLICATES = 1000
@@ -129,7 +128,7 @@ def reckon(
 
 
 def _needs_the_model(page: SampledPage) -> bool:
-    return page.facts is not None and page.facts.ink_share >= BLANK_INK_SHARE and bool(page.view_sides_px)
+    return page.facts is not None and page.facts.has_ink and bool(page.view_sides_px)
 
 
 def _characters(page: SampledPage) -> int:

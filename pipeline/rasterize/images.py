@@ -4,13 +4,15 @@ An image is decoded once, JPEG at a reduced size where that is enough, turned up
 scaled to each view. It does not know processes or limits other than the number of pixels.
 
 An image's size in points: by its resolution where that is believable, else as if it were 144 dpi, or an A4
-sheet's length where it would be longer than one.
+sheet's length where it would be longer than one; a strip, which is longer for its width than any sheet, half a
+sheet's width. Pixels need not be square: faxes have half as many lines as columns to the inch.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import BinaryIO
+import math
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -32,7 +34,11 @@ _FORMATS = {
 _ORIENTATION_TAG = 0x0112
 _LARGEST_JPEG_REDUCTION = 8
 _BELIEVABLE_DPI = (100.0, 1200.0)
+_MOST_OBLONG = 4.0  # pixels that are believed: coarse faxes have 204 x 98 to the inch
 _A4_LENGTH_IN = 11.69
+_STRIP_WIDTH_IN = 4.1  # of a till roll, or a telephone's screen
+_PREVIEW, _MASK = 1, 4  # bits of NewSubfileType, TIFF 6.0, section 8
+_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _OLD_PREVIEW = 254, 255, 2
 _MAX_LENGTH_IN = 47.0  # A0; an image that says it is larger has a wrong resolution
 
 
@@ -53,10 +59,11 @@ class ImageDocument:
             self._image = Image.open(file, formats=[_FORMATS[media_type_]])
         except Image.DecompressionBombError as exc:
             raise RenderFailure("too_many_pixels", str(exc)) from exc
+        self._frames = _page_frames(self._image) if media_type_ == "image/tiff" else [0]
 
     @property
     def num_pages(self) -> int:
-        return int(getattr(self._image, "n_frames", 1)) if self._media_type == "image/tiff" else 1
+        return len(self._frames)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -79,13 +86,15 @@ class ImageDocument:
         if not self._is_jpeg:
             _refuse_bombs(self._image, max_pixels)  # before EXIF is asked for: PNG decodes to find it
         native_px = _upright_size(self._image)
-        width_pt, height_pt = size_pt(native_px, self._image.info.get("dpi"))
-        chosen = layout(mode, width_pt, height_pt, native_px=native_px, max_pixels=max_pixels)
+        width_pt, height_pt = size_pt(native_px, *_density(self._image))
+        square_px = _squared(native_px, width_pt / height_pt)
+        chosen = layout(mode, width_pt, height_pt, native_px=square_px, max_pixels=max_pixels)
         upright = self._decode(chosen, max_pixels)
         tiled = _scale(upright, chosen.tiled_px) if chosen.num_tiles else None
         pixels = _scale(upright, chosen.content_px)
-        page_facts = PageFacts(width_pt, height_pt, facts.ink_share(pixels), image_cover=1.0)
-        return Rendering(chosen, pixels, tiled, page_facts)
+        ink_share, ink_map = facts.ink(pixels)
+        page_facts = PageFacts(width_pt, height_pt, ink_share, image_cover=1.0)
+        return Rendering(chosen, pixels, tiled, page_facts, ink_map)
 
     @property
     def _is_jpeg(self) -> bool:
@@ -95,7 +104,7 @@ class ImageDocument:
         if not 0 <= page_index < self.num_pages:
             raise RenderFailure("page_missing", f"page {page_index + 1} of {self.num_pages}")
         if self._media_type == "image/tiff":
-            self._image.seek(page_index)
+            self._image.seek(self._frames[page_index])
         elif self._is_jpeg:
             # A JPEG that was decoded reduced stays so: another mode may need more of it.
             self._image = Image.open(self._file, formats=["JPEG"])
@@ -109,19 +118,69 @@ class ImageDocument:
         return _plain(self._image)
 
 
-def size_pt(native_px: tuple[int, int], dpi: object) -> tuple[float, float]:
-    """An image's (width, height) in points; `dpi` is what the image says of itself, if anything."""
-    length_px = max(native_px)
-    said = _said_dpi(dpi)
-    believable = _BELIEVABLE_DPI[0] <= said <= _BELIEVABLE_DPI[1] and length_px / said <= _MAX_LENGTH_IN
-    used = said if believable else max(NOMINAL_DPI, length_px / _A4_LENGTH_IN)
-    return native_px[0] * 72 / used, native_px[1] * 72 / used
+Density = tuple[float, float]
+"""Pixels to a unit of length, across and down."""
 
 
-def _said_dpi(dpi: object) -> float:
-    with contextlib.suppress(TypeError, ValueError, IndexError, ZeroDivisionError):
-        return float(dpi[0])  # pyrefly: ignore[bad-index]
-    return 0.0
+def size_pt(
+    native_px: tuple[int, int], density: Density = (0.0, 0.0), is_per_inch: bool = True
+) -> tuple[float, float]:
+    """An image's (width, height) in points. `density` is what the image says of itself, zeros for nothing; where it is
+    not per inch, it tells the shape of a pixel alone."""
+    finer, coarser = max(density), min(density)
+    is_said = math.isfinite(finer) and 0 < finer <= _MOST_OBLONG * coarser
+    across, down = (finer / side for side in density) if is_said else (1.0, 1.0)
+    square_px = (native_px[0] * across, native_px[1] * down)
+    length, width = max(square_px), min(square_px)
+    is_believable = (
+        is_said
+        and is_per_inch
+        and _BELIEVABLE_DPI[0] <= finer <= _BELIEVABLE_DPI[1]
+        and length / finer <= _MAX_LENGTH_IN
+    )
+    dpi = finer if is_believable else max(NOMINAL_DPI, min(length / _A4_LENGTH_IN, width / _STRIP_WIDTH_IN))
+    return square_px[0] * 72 / dpi, square_px[1] * 72 / dpi
+
+
+def _density(image: Image.Image) -> tuple[Density, bool]:
+    """What the image says, upright, and whether it is per inch: JPEG, PNG and TIFF may tell a pixel's shape alone."""
+    # The shape comes first: where EXIF says nothing of resolution, Pillow says 72 dpi.
+    shape = image.info.get("jfif_density", ()) if image.info.get("jfif_unit") == 0 else ()
+    sayings: tuple[tuple[Any, bool], ...] = (
+        (shape if shape != (1, 1) else (), False),
+        (image.info.get("dpi", ()), True),
+        (image.info.get("aspect", ()), False),
+        (image.info.get("resolution", ()), False),
+    )
+    for said, is_per_inch in sayings:
+        with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
+            across, down = said
+            density = float(across), float(down)
+            return (density[::-1] if _swaps_sides(image) else density), is_per_inch
+    return (0.0, 0.0), False
+
+
+def _squared(native_px: tuple[int, int], aspect: float) -> tuple[int, int]:
+    """The pixels that the image would have if they were square, and none were lost."""
+    width, height = native_px
+    return max(width, round(height * aspect)), max(height, round(width / aspect))
+
+
+def _page_frames(image: Image.Image) -> list[int]:
+    """The frames of a TIFF that are pages: previews and masks of others are none, unless all are marked so."""
+    tiff: Any = image
+    frames = range(int(tiff.n_frames))
+    pages = [frame for frame in frames if _is_page(tiff, frame)]
+    tiff.seek(0)
+    return pages or list(frames)
+
+
+def _is_page(tiff: Any, frame: int) -> bool:
+    tiff.seek(frame)
+    kind = tiff.tag_v2.get(_NEW_SUBFILE_TYPE)
+    if kind is None:
+        return bool(tiff.tag_v2.get(_SUBFILE_TYPE) != _OLD_PREVIEW)
+    return not int(kind) & (_PREVIEW | _MASK)
 
 
 def _register_heif() -> None:
@@ -132,9 +191,13 @@ def _register_heif() -> None:
     pillow_heif.register_heif_opener()
 
 
+def _swaps_sides(image: Image.Image) -> bool:
+    return image.getexif().get(_ORIENTATION_TAG) in (5, 6, 7, 8)
+
+
 def _is_turned(image: Image.Image) -> bool:
     """Whether EXIF swaps the sides. Pillow has applied a TIFF's orientation to its size already."""
-    return image.format != "TIFF" and image.getexif().get(_ORIENTATION_TAG) in (5, 6, 7, 8)
+    return image.format != "TIFF" and _swaps_sides(image)
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:

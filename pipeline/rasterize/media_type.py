@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from pipeline.rasterize.source_bytes import map_bytes
 
@@ -15,7 +15,6 @@ PDF = "application/pdf"
 HEIC = "image/heic"
 HEAD_BYTES = 1024
 """How far into a file a PDF header may start, as readers have always allowed."""
-_TAIL_BYTES = 2048
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -54,18 +53,50 @@ def is_cut_short(file: BinaryIO, media_type: str) -> bool:
     """Whether the mark that ends a file of this type is missing. Types without such a mark count as whole. The file
     stays where it stands."""
     with map_bytes(file) as data:
-        if media_type == PDF:
-            return b"%%EOF" not in data[-_TAIL_BYTES:]
-        return _is_image_cut_short(data, media_type)
+        return _is_cut_short(data, media_type)
 
 
-def _is_image_cut_short(data: mmap.mmap, media_type: str) -> bool:
+def _is_cut_short(data: mmap.mmap, media_type: str) -> bool:
+    if media_type == PDF:
+        # Whatever follows the end does no harm: copiers and web servers append kilobytes.
+        last_object = max(data.rfind(b"endobj"), data.rfind(b"endstream"))
+        return data.rfind(b"%%EOF") <= last_object
     if media_type == "image/jpeg":
-        # Entropy-coded data holds neither marker, and a thumbnail in the header has both: what counts is
-        # whether an end follows the last start of scan.
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or data.find(b"\xff\xda") < 0
+        return is_jpeg_cut_short(data)
     if media_type == "image/png":
         return data.rfind(b"IEND") < 0
+    if media_type == "image/gif":
+        return data.rfind(b"\x00;") < 0
     if media_type == "image/webp":
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
-    return False
+    if media_type == "image/bmp":
+        return len(data) < int.from_bytes(data[2:6], "little")
+    if media_type == "image/tiff":
+        return _is_tiff_cut_short(data)
+    return media_type == HEIC and _is_box_cut_short(data)
+
+
+def _is_tiff_cut_short(data: mmap.mmap) -> bool:
+    """Whether the first directory lies beyond the end: writers put it behind the pixels."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    is_big = data[2:4] in (b"+\0", b"\0+")
+    return int.from_bytes(data[8:16] if is_big else data[4:8], order) >= len(data)
+
+
+def _is_box_cut_short(data: mmap.mmap) -> bool:
+    """Whether the last of the boxes that the file is made of ends beyond its end (ISO 14496-12, 4.2)."""
+    start = 0
+    while start + 8 <= len(data):
+        size = int.from_bytes(data[start : start + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[start + 8 : start + 16], "big")
+        if size < 8:  # to the end of the file, or no box
+            return False
+        start += size
+    return start > len(data)
+
+
+def is_jpeg_cut_short(data: bytes | mmap.mmap) -> bool:
+    """Entropy-coded data holds neither marker, and a thumbnail in the header has both: what counts is whether an end
+    follows the last start of scan."""
+    return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or data.find(b"\xff\xda") < 0

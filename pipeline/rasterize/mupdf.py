@@ -7,6 +7,7 @@ can be killed. `get_links` is never called: it does not return on some documents
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any, BinaryIO
 
@@ -24,6 +25,9 @@ sys.modules.setdefault("pymupdf4llm", None)  # pyrefly: ignore[no-matching-overl
 import pymupdf  # noqa: E402
 
 _NEEDS_UNICODE_MAP = ("Identity-H", "Identity-V", "")
+_DEFAULT_MEDIA_BOX = (0, 0, 612, 792)  # as MuPDF and pdfium take a page without one
+_SAYS_DAMAGE = re.compile(r"error|truncated|premature|cannot|corrupt|damaged|unknown filter|may not be correct")
+_HARMLESS = re.compile(r"ICC profile|link destination")
 _library: Any = pymupdf  # typed in parts only
 _mupdf: Any = pymupdf.mupdf
 
@@ -64,9 +68,10 @@ class MupdfDocument:
         tiled = _draw(display_list, bounds, chosen.tiled_px) if chosen.num_tiles else None
         pixels = _draw(display_list, bounds, chosen.content_px)
         # Read the warnings before the text: a font that cannot be mapped has still been drawn.
-        warning = _drawing_warning()
-        page_facts = self._facts(page, display_list, facts.ink_share(pixels))
-        return Rendering(chosen, pixels, tiled, page_facts, warning)
+        damage = _damage()
+        ink_share, ink_map = facts.ink(pixels)
+        page_facts = self._facts(page, display_list, ink_share)
+        return Rendering(chosen, pixels, tiled, page_facts, ink_map, damage)
 
     def close(self) -> None:
         self._document.close()
@@ -74,7 +79,8 @@ class MupdfDocument:
 
     def _load(self, page_index: int) -> Any:
         try:
-            return self._document[page_index]
+            page = self._document[page_index]
+            return self._document[page_index] if _mend(page) else page
         except IndexError as exc:  # the file states more pages than it has
             raise RenderFailure("page_missing", str(exc)) from exc
 
@@ -108,6 +114,32 @@ class MupdfDocument:
         return self._font_is_unreadable[xref]
 
 
+def _mend(page: Any) -> bool:
+    """Take a crop box that leaves nothing of the page for none, and so a rotation by no quarter turn and a unit of
+    nothing, as browsers do. MuPDF draws nothing of the first and the last, and turns by the nearest quarter. Whether
+    there was something to mend."""
+    entries = _mupdf.pdf_page_from_fz_page(page.this).obj()
+    crop = _mupdf.pdf_dict_get_inheritable(entries, _mupdf.PDF_ENUM_NAME_CropBox)
+    media = _rectangle(_mupdf.pdf_dict_get_inheritable(entries, _mupdf.PDF_ENUM_NAME_MediaBox))
+    media = _library.Rect(_DEFAULT_MEDIA_BOX) if media.is_empty else media
+    is_cropped_away = bool(crop.pdf_is_array()) and (_rectangle(crop) & media).is_empty
+    if is_cropped_away:
+        page.parent.xref_set_key(page.xref, "CropBox", f"[{' '.join(f'{side:g}' for side in media)}]")
+    rotate = _mupdf.pdf_dict_get_inheritable(entries, _mupdf.PDF_ENUM_NAME_Rotate)
+    is_askew = rotate.pdf_to_real() % 90 != 0
+    if is_askew:
+        page.parent.xref_set_key(page.xref, "Rotate", "0")
+    unit = _mupdf.pdf_dict_get(entries, _mupdf.PDF_ENUM_NAME_UserUnit)
+    is_without_size = bool(unit.pdf_is_number()) and unit.pdf_to_real() <= 0
+    if is_without_size:
+        page.parent.xref_set_key(page.xref, "UserUnit", "1")
+    return is_cropped_away or is_askew or is_without_size
+
+
+def _rectangle(array: Any) -> Any:
+    return _library.Rect(_mupdf.pdf_to_rect(array)).normalize()
+
+
 def _draw(display_list: Any, bounds: Any, size_px: tuple[int, int]) -> Pixels:
     """The whole page at exactly this size, each side scaled on its own, on white."""
     width, height = size_px
@@ -125,13 +157,14 @@ def _draw(display_list: Any, bounds: Any, size_px: tuple[int, int]) -> Pixels:
     return pixels
 
 
-def _drawing_warning() -> str:
-    """What MuPDF complained of while it drew. It leaves out what it cannot decode and goes on, even where
-    memory was short, so that a page may lack a picture with no more than a word about it."""
+def _damage() -> str:
+    """What MuPDF could not draw, in its words. It leaves out what it cannot decode and goes on, even where memory was
+    short. Much else that it complains of does not show on the page."""
     warnings = str(_library.TOOLS.mupdf_warnings())
     if "malloc" in warnings:
         raise RenderFailure("render_memory", " ".join(warnings.split()))
-    return next((line for line in warnings.splitlines() if "error" in line), "")
+    lines = dict.fromkeys(warnings.splitlines())
+    return "; ".join(line for line in lines if _SAYS_DAMAGE.search(line) and not _HARMLESS.search(line))
 
 
 def _spans(display_list: Any) -> list[tuple[float, str]]:

@@ -2,8 +2,8 @@
 
 Opening and rendering happen in processes with limits of CPU time and memory. A page that hangs, crashes or
 explodes costs its process and becomes a `Failure`; the next page gets a fresh process. A PDF page that one
-renderer cannot do is tried once with the other. This side of the border handles numbers and pixels only, and
-trusts neither: a reply that makes no sense is a failed page as well.
+renderer cannot do, or is not believed about, is tried once with the other (`opinions.py`). This side of the border
+handles numbers and pixels only, and trusts neither: a reply that makes no sense is a failed page as well.
 
 It does not know which mode or which pages are wanted, nor Ray.
 """
@@ -16,7 +16,6 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -28,24 +27,16 @@ from pipeline.errors import MissingDependency
 from pipeline.modes import Layout, layout
 from pipeline.rasterize import media_type
 from pipeline.rasterize.documents import is_about_memory, single_line, storable
+from pipeline.rasterize.opinions import Drawn, Go, Undrawn, settle, wants_another
 from pipeline.rasterize.pool import Worker, WorkerPool
 from pipeline.rasterize.probe import Probe
 from pipeline.rasterize.views import ARENA_BYTES, read_views
-from pipeline.records import (
-    DocumentStatus,
-    Failure,
-    ImageInfo,
-    PageFacts,
-    PageImage,
-    PageRange,
-    RasterizedPage,
-)
+from pipeline.records import INK_MAP_SIDE, DocumentStatus, PageFacts, PageImage, PageRange, RasterizedPage
 
 __all__ = ["Probe", "Sandbox"]
 
 RENDER_WORKER = "pipeline.rasterize.worker:RenderWorker"
 _OTHER_RENDERER = {"mupdf": "pdfium", "pdfium": "mupdf"}
-_NOT_ANOTHER_RENDERERS_BUSINESS = ("too_many_pixels",)
 _MAY_BE_THE_WORKERS_FAULT = ("render_memory", "render_crash")
 _NONSENSE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 """What using a child's reply may raise if a hostile document wrote it."""
@@ -54,17 +45,6 @@ _KIND = re.compile(r"[a-z_]{1,60}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_TILES = 9
 _MOST_PX = 2**15  # of a side, in any mode
-
-
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    """One renderer's go at a page: what it made, or why it could not."""
-
-    renderer: str
-    made: tuple[PageImage, PageFacts] | None = None
-    kind: str = ""
-    message: str = ""
-    nothing_drawn: bool = False
 
 
 class Sandbox:
@@ -177,46 +157,42 @@ class Sandbox:
     ) -> RasterizedPage[PageImage]:
         started = time.perf_counter()
         request: Json = {"op": "render", "fd": file.fileno(), "page_index": page_index, "mode": mode}
-        request |= {"media_type": source.media_type, "needs_ink": False}
-        tries: list[_Tried] = []
+        request |= {"media_type": source.media_type}
+        goes: list[Go] = []
         for renderer in self._renderers(source.media_type):
-            tried = await self._try(worker, {**request, "renderer": renderer}, source.doc_id)
-            tries.append(tried)
-            if tried.made is not None or tried.kind in _NOT_ANOTHER_RENDERERS_BUSINESS:
+            goes.append(await self._go(worker, {**request, "renderer": renderer}, source.doc_id))
+            if not wants_another(goes[-1]):
                 break
-            # An empty page is believed only of a renderer whose predecessor did not come out empty in error.
-            request["needs_ink"] = tried.nothing_drawn
-        return _result(page_index, tries, time.perf_counter() - started)
+        return settle(page_index, goes, time.perf_counter() - started)
 
-    async def _try(self, worker: Worker, request: Json, doc_id: str) -> _Tried:
+    async def _go(self, worker: Worker, request: Json, doc_id: str) -> Go:
         """One renderer's go. A process that has done other pages may have failed because of them (a leak, a
         damaged heap), so the page gets a second chance in a fresh one: which pages shared a process must not
         show in the results."""
         was_fresh = worker.num_requests == 0
-        tried = await self._try_once(worker, request, doc_id)
-        if tried.kind not in _MAY_BE_THE_WORKERS_FAULT:
-            return tried
+        go = await self._go_once(worker, request, doc_id)
+        if isinstance(go, Drawn) or go.kind not in _MAY_BE_THE_WORKERS_FAULT:
+            return go
         worker.stop()
-        return tried if was_fresh else await self._try_once(worker, request, doc_id)
+        return go if was_fresh else await self._go_once(worker, request, doc_id)
 
-    async def _try_once(self, worker: Worker, request: Json, doc_id: str) -> _Tried:
+    async def _go_once(self, worker: Worker, request: Json, doc_id: str) -> Go:
         renderer = request["renderer"]
         try:
             reply = await worker.call(request, self._settings.page_cpu_s)
             if "failure" in reply:
                 failure = reply["failure"]
-                kind, message = _kind(failure["kind"]), single_line(str(failure["message"]))
-                return _Tried(renderer, None, kind, message, bool(failure["nothing_drawn"]))
+                return Undrawn(renderer, _kind(failure["kind"]), single_line(str(failure["message"])))
             image, facts = _page_from(reply, worker, doc_id, request)
-            return _Tried(renderer, (image, facts))
+            return Drawn(renderer, image, facts, _ink_map(reply["ink_map"]), single_line(str(reply["damage"])))
         except OverLimit as exc:
-            return _Tried(renderer, None, "render_timeout", f"it cannot be rendered: {exc} (hung)")
+            return Undrawn(renderer, "render_timeout", f"it cannot be rendered: {exc} (hung)")
         except ChildDied as exc:
             kind = "render_memory" if is_about_memory(str(exc)) else "render_crash"
-            return _Tried(renderer, None, kind, _last_words(exc))
+            return Undrawn(renderer, kind, _last_words(exc))
         except _NONSENSE:
             worker.stop()
-            return _Tried(renderer, None, "render_crash", "the rendering process's answer makes no sense")
+            return Undrawn(renderer, "render_crash", "the rendering process's answer makes no sense")
 
     def _renderers(self, kind: str) -> tuple[str, ...]:
         if kind.startswith("image/"):
@@ -224,26 +200,6 @@ class Sandbox:
         if not self._has_mupdf:
             return ("pdfium",)
         return self._settings.renderer, _OTHER_RENDERER[self._settings.renderer]
-
-
-def _result(page_index: int, tries: list[_Tried], seconds: float) -> RasterizedPage[PageImage]:
-    last = tries[-1]
-    if last.made is not None:
-        image, facts = last.made
-        info = ImageInfo(
-            image.mode,
-            image.width_px,
-            image.height_px,
-            image.num_image_tokens,
-            image.dpi,
-            image.sha256,
-            image.num_bytes,
-        )
-        return RasterizedPage(page_index, last.renderer, seconds, facts, image, info)
-    first = tries[0]
-    others = "".join(f"; {tried.renderer}: {tried.kind}: {tried.message}" for tried in tries[1:])
-    failure = Failure("rasterize", first.kind, f"{first.renderer}: {first.message}{others}")
-    return RasterizedPage(page_index, first.renderer, seconds, failure=failure)
 
 
 def _page_from(reply: Json, worker: Worker, doc_id: str, request: Json) -> tuple[PageImage, PageFacts]:
@@ -285,6 +241,13 @@ def _number(name: str, value: object) -> int | float:
     if not isinstance(value, wanted) or not math.isfinite(value) or abs(value) >= 2**31:
         raise ValueError(f"the fact {name} is no such number")
     return value
+
+
+def _ink_map(value: str) -> bytes:
+    cells = bytes.fromhex(value)
+    if len(cells) not in (0, INK_MAP_SIDE**2):
+        raise ValueError("no map has so many cells")
+    return cells
 
 
 def _kind(value: object) -> str:

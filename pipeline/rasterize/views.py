@@ -21,14 +21,15 @@ ARENA_BYTES = 3 * max(OCR_MAX_SIDE_PX**2, MAX_TILES * TILE_PX**2 + 1280**2)
 @dataclass(frozen=True, slots=True, eq=False)
 class Rendering:
     """One page as a renderer made it. `page` is the whole page at `layout.content_px`, without padding;
-    `tiled` the whole page at `layout.tiled_px`, None without tiles. `warning` says what the renderer was
-    unhappy with, "" mostly: a page that comes out empty with one was probably not drawn."""
+    `tiled` the whole page at `layout.tiled_px`, None without tiles. `damage` says what could not be drawn, or in part
+    only; "" mostly. `ink_map`: see `RasterizedPage`."""
 
     layout: Layout
     page: Pixels
     tiled: Pixels | None
     facts: PageFacts
-    warning: str = ""
+    ink_map: bytes = b""
+    damage: str = ""
 
 
 class OpenDocument(Protocol):

@@ -3,9 +3,9 @@
 The target of a `ChildProcess`; it knows nothing of time or memory limits, which its parent sets. It keeps the
 last document open, once per renderer, so that the pages of a document in a row open it once.
 
-Requests: {"op": "probe", fd, renderers} and {"op": "render", fd, media_type, renderer, page_index, mode, needs_ink};
-`fd` is the document, open for reading. A probe's reply is a `Probe`, a render's holds `layout`, `facts` and `sha256`;
-or there is a `failure`.
+Requests: {"op": "probe", fd, renderers} and {"op": "render", fd, media_type, renderer, page_index, mode}; `fd` is the
+document, open for reading. A probe's reply is a `Probe`, a render's holds `layout`, `facts`, `sha256`, `ink_map` (hex)
+and `damage`; or there is a `failure`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import BinaryIO
 from pipeline.child_process_main import Json
 from pipeline.rasterize.documents import failure_of, load_libraries, open_document
 from pipeline.rasterize.probe import probe
-from pipeline.rasterize.views import OpenDocument, RenderFailure, WrongPassword, hash_views, write_views
+from pipeline.rasterize.views import OpenDocument, WrongPassword, hash_views, write_views
 from pipeline.records import Pixels
 
 
@@ -45,12 +45,11 @@ class RenderWorker:
     def _render(self, file: BinaryIO, request: Json) -> Json:
         document = self._document(file, request["renderer"], request["media_type"])
         rendering = document.render(request["page_index"], request["mode"], self._max_pixels)
-        if rendering.facts.ink_share == 0.0 and (rendering.warning or request["needs_ink"]):
-            raise _NothingDrawn("render_error", f"nothing was drawn: {rendering.warning or 'no ink'}")
         num_bytes = write_views(rendering, self._arena)
         shapes = rendering.layout.view_shapes
         digest = hash_views(rendering.layout.mode, shapes, self._arena[:num_bytes])
-        return {"layout": asdict(rendering.layout), "facts": asdict(rendering.facts), "sha256": digest}
+        reply: Json = {"layout": asdict(rendering.layout), "facts": asdict(rendering.facts)}
+        return {**reply, "sha256": digest, "ink_map": rendering.ink_map.hex(), "damage": rendering.damage}
 
     def _hold(self, file: BinaryIO) -> BinaryIO:
         """The file that is held if this is the same one, else this one in its place."""
@@ -78,14 +77,9 @@ def _version(file: BinaryIO) -> tuple[int, int, int]:
     return status.st_dev, status.st_ino, status.st_size
 
 
-class _NothingDrawn(RenderFailure):
-    """The renderer complained and drew nothing: the page must not pass for a blank one."""
-
-
 def _failure_reply(exc: Exception) -> Json:
     if isinstance(exc, WrongPassword):
         kind, message = "needs_password", "needs a password to open"
     else:
         kind, message = failure_of(exc)
-    nothing_drawn = isinstance(exc, _NothingDrawn)
-    return {"failure": {"kind": kind, "message": message, "nothing_drawn": nothing_drawn}}
+    return {"failure": {"kind": kind, "message": message}}

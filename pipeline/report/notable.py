@@ -12,7 +12,7 @@ from pipeline.records import Outcome, PageRange
 @dataclass(frozen=True, slots=True)
 class NotablePage:
     """What the report shows of one page. `source` is the range of its document that has the page, `attempts` are
-    (mode, outcome); seconds are 0 where the run's timings are gone."""
+    (mode, outcome), `marks` (kind, message); seconds are 0 where the run's timings are gone."""
 
     source: PageRange
     shard_id: str
@@ -22,6 +22,7 @@ class NotablePage:
     failure_message: str = ""
     failure_stage: str = ""
     attempts: tuple[tuple[str, str], ...] = ()
+    marks: tuple[tuple[str, str], ...] = ()
     mean_logprob: float | None = None
     num_output_tokens: int = 0
     render_s: float = 0.0
@@ -61,11 +62,13 @@ class Topmost:
         return [page for _, _, page in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
 
 
-def badness(outcome: Outcome, num_attempts: int, mean_logprob: float | None) -> Rank | None:
-    """How bad a page went: failed before tried again before unsure, and by how unsure the engine was. None if there is
-    nothing to say against it."""
+def badness(outcome: Outcome, num_marks: int, num_attempts: int, mean_logprob: float | None) -> Rank | None:
+    """How bad a page went: failed before doubtful before tried again before unsure, and by how unsure the engine was.
+    None if there is nothing to say against it."""
     doubt = 0.0 if mean_logprob is None else -mean_logprob
     if outcome is Outcome.FAILED:
+        return 3.0, doubt
+    if num_marks:
         return 2.0, doubt
     if num_attempts > 1:
         return 1.0, doubt

@@ -44,8 +44,9 @@ class Survey:
     """A run in numbers, beside those of its account.
 
     `unrendered` and `given_up` are failed pages by kind: those that no engine saw, and the rest. `attempts` is counted
-    by (rung from 1, mode with temperature, outcome), `failures` by (stage, kind). The histograms of tokens count pages
-    that have any.
+    by (rung from 1, mode with temperature, outcome), `failures` by (stage, kind); marks are counted in the account. Of
+    each kind of failure and of mark, as ("", kind), there are a few examples. The histograms of tokens count pages that
+    have any.
     """
 
     account: Account = field(default_factory=Account)
@@ -85,9 +86,11 @@ class Survey:
             self.num_read_later += 1
         elif outcome is not Outcome.BLANK:
             self.num_read_at_first += 1
+        for mark in row["marks"] or ():
+            self._add_example(make, ("", mark["kind"]))
         self._add_tokens(row)
         self._add_timing(make, row["timing"], was_tried=bool(attempts))
-        rank = badness(outcome, len(attempts), row["mean_logprob"])
+        rank = badness(outcome, len(row["marks"] or ()), len(attempts), row["mean_logprob"])
         if rank is not None:
             self.worst.offer(rank, make)
 
@@ -96,6 +99,9 @@ class Survey:
         (self.given_up if was_tried else self.unrendered)[kind] += 1
         name = (failure.get("stage", ""), kind)
         self.failures[name] += 1
+        self._add_example(make, name)
+
+    def _add_example(self, make: partial[NotablePage], name: tuple[str, str]) -> None:
         if len(self.examples[name]) < _NUM_EXAMPLES:
             self.examples[name].append(make())
 
@@ -155,6 +161,7 @@ def _notable(row: Row, source: PageRange, shard_id: str) -> NotablePage:
         failure_message=failure.get("message", "")[:_MESSAGE_MAX_CHARS],
         failure_stage=failure.get("stage", ""),
         attempts=tuple((_request(attempt), attempt["outcome"]) for attempt in row["attempts"]),
+        marks=tuple((mark["kind"], mark["message"][:_MESSAGE_MAX_CHARS]) for mark in row["marks"] or ()),
         mean_logprob=row["mean_logprob"],
         num_output_tokens=row["num_output_tokens"],
         render_s=timing.get("render_s", 0.0),

@@ -26,7 +26,7 @@ _LIES: dict[str, Callable[[Json], None]] = {
     "no_hash": lambda reply: reply.update(sha256="\ud800"),
     "wide": lambda reply: reply["layout"].update(content_px=[10**30, 100]),
     "many_tokens": lambda reply: reply["layout"].update(num_image_tokens=2**40),
-    "odd_kind": lambda reply: reply.update(failure={"kind": "\ud800", "message": "", "nothing_drawn": False}),
+    "odd_kind": lambda reply: reply.update(failure={"kind": "\ud800", "message": ""}),
 }
 """What a process that a document has taken over might say of a page: no table could hold some of it."""
 
@@ -122,5 +122,5 @@ class FaultyWorker(RenderWorker):
             facts = {"width_pt": 1.0, "height_pt": 1.0, "ink_share": 0.0}
             return {"layout": layout, "facts": facts, "sha256": ""}
         elif fault == "error":
-            return {"failure": {"kind": "render_error", "message": "said no", "nothing_drawn": False}}
+            return {"failure": {"kind": "render_error", "message": "said no"}}
         return {}

@@ -30,6 +30,10 @@ PDF_10 = documents.pdf([documents.LINE] * 10)
 JPEG = documents.image(file_format="JPEG")
 PNG = documents.image()
 TIFF = documents.tiff(3)
+GIF = documents.image(mode="P", file_format="GIF")
+BMP = documents.image(file_format="BMP")
+FAX = documents.image(mode="1", file_format="TIFF", compression="group4")
+HEIC = documents.heic()
 
 
 @pytest.mark.parametrize(
@@ -45,6 +49,9 @@ TIFF = documents.tiff(3)
         ("header and nothing.pdf", b"%PDF-1.7\nnot much", "application/pdf", 0, TRUNCATED),
         ("no pages.pdf", documents.page_tree_pdf(0, 0), "application/pdf", 0, EMPTY),
         ("cut.pdf", PDF_10[: len(PDF_10) * 2 // 3], "application/pdf", None, TRUNCATED),
+        ("zeros behind.pdf", PDF_10 + b"\0" * 4000, "application/pdf", 10, OK),
+        ("a web page behind.pdf", PDF_10 + b"<html>endless</html>\n" * 400, "application/pdf", 10, OK),
+        ("cut after an update.pdf", PDF_10 + PDF_10[: len(PDF_10) * 2 // 3], "application/pdf", None, TRUNCATED),
         ("million pages.pdf", documents.page_tree_pdf(1_000_000, 3), "application/pdf", 3, OK),
         ("negative pages.pdf", documents.page_tree_pdf(-1, 2), "application/pdf", 2, OK),
         ("user password.pdf", documents.encrypted_pdf("secret"), "application/pdf", 0, ENCRYPTED),
@@ -57,8 +64,16 @@ TIFF = documents.tiff(3)
         ("cut.jpg", JPEG[: len(JPEG) // 2], "image/jpeg", 1, TRUNCATED),
         ("cut early.jpg", JPEG[:40], "image/jpeg", 0, TRUNCATED),
         ("cut.png", PNG[: len(PNG) // 2], "image/png", 1, TRUNCATED),
+        ("cut.gif", GIF[: len(GIF) // 2], "image/gif", 1, TRUNCATED),
+        ("cut.bmp", BMP[: len(BMP) // 2], "image/bmp", 1, TRUNCATED),
+        ("cut.tif", FAX[: len(FAX) // 2], "image/tiff", 0, TRUNCATED),
+        ("whole.tif", FAX, "image/tiff", 1, OK),
+        ("cut.heic", HEIC[: len(HEIC) // 2], "image/heic", None, TRUNCATED),
+        ("whole.heic", HEIC, "image/heic", 1, OK),
+        ("whole.gif", GIF, "image/gif", 1, OK),
+        ("junk behind.bmp", BMP + b"\0" * 5000, "image/bmp", 1, OK),
         ("junk behind.jpg", JPEG + b"\0" * 5000, "image/jpeg", 1, OK),
-        ("broken.tif", b"II*\0" + b"\xff" * 100, "image/tiff", 0, CORRUPT),
+        ("broken.tif", b"II*\0\x08\0\0\0" + b"\xff" * 100, "image/tiff", 0, CORRUPT),
     ],
 )
 def test_status(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pymupdf
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from pipeline.rasterize.documents import open_document
 from pipeline.rasterize.images import size_pt
@@ -133,6 +136,58 @@ def test_pages_of_any_size(renderer: str, size_pt: tuple[float, float], write: W
 
 
 @BOTH
+@pytest.mark.parametrize(
+    ("entries", "expected_pt"),
+    [
+        (b"/MediaBox[0 0 612 792]/CropBox[0 0 0 0]", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/CropBox[2000 2000 2612 2792]", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/CropBox[-400 0 -10 792]", (612, 792)),
+        (b"/MediaBox[0 300 612 792]/CropBox[0 0 612 300]", (612, 492)),
+        (b"/MediaBox[0 0 612 792]/CropBox[100 792 100 0]", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/CropBox[-50 -50 700 900]", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/CropBox[0 300 500 600]", (500, 300)),
+        (b"/MediaBox[0 0 612 792]/Rotate 45", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/Rotate -91", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/Rotate 100", (612, 792)),
+        (b"/MediaBox[0 0 612 792]/Rotate 450", (792, 612)),
+        (b"/MediaBox[0 0 612 792]/Rotate -90", (792, 612)),
+    ],
+)
+@pytest.mark.parametrize("is_inherited", [False, True])
+def test_odd_boxes_and_rotations(
+    renderer: str, entries: bytes, expected_pt: tuple[float, float], is_inherited: bool, write: Write
+) -> None:
+    """A crop box that has no part of the page is none; nor is a rotation by no quarter turn."""
+    made = documents.page_pdf(b"", tree=entries) if is_inherited else documents.page_pdf(entries)
+    facts = rendering(renderer, write(made)).facts
+    assert (facts.width_pt, facts.height_pt) == pytest.approx(expected_pt)
+    assert facts.num_chars == 15 and facts.has_ink
+
+
+@BOTH
+@pytest.mark.parametrize("unit", [b"72", b"1.5", b".5", b"1", b"0"])
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_pages_in_other_units(renderer: str, unit: bytes, is_compressed: bool, write: Write) -> None:
+    """UserUnit: how many points one unit of the page is. It may stand inside a compressed object stream."""
+    points = float(unit) or 1.0
+    box = b"/MediaBox[0 0 %.6f %.6f]" % (612 / points, 792 / points)
+    content = b"q %.6f 0 0 %.6f 0 0 cm BT /F 20 Tf 72 400 Td (Shown on this page) Tj ET Q" % (
+        1 / points,
+        1 / points,
+    )
+    data = documents.content_pdf(box + b"/UserUnit " + unit, content)
+    if is_compressed:
+        data = pymupdf.open(stream=data).tobytes(use_objstms=True, deflate=True)
+        assert b"UserUnit" not in data
+    made = rendering(renderer, write(data), "page150")
+    plain = rendering(renderer, write(documents.page_pdf(b"/MediaBox[0 0 612 792]"), "plain"), "page150")
+    assert (made.facts.width_pt, made.facts.height_pt) == pytest.approx((612, 792), abs=0.01)
+    assert made.facts.min_glyph_height_pt == pytest.approx(plain.facts.min_glyph_height_pt, rel=0.02)
+    assert made.page.shape == plain.page.shape
+    assert np.abs(made.page.astype(int) - plain.page).mean() < 0.5
+
+
+@BOTH
 def test_wrong_password(renderer: str, write: Write) -> None:
     with write(documents.encrypted_pdf("secret")).open("rb") as file:
         with pytest.raises(WrongPassword):
@@ -237,18 +292,105 @@ def test_animations_are_one_page(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size_px", "dpi", "expected_pt"),
+    ("size_px", "density", "expected_pt"),
     [
         ((2550, 3300), (300, 300), (612, 792)),
-        ((800, 600), None, (400, 300)),  # as if at 144 dpi
+        ((800, 600), (0, 0), (400, 300)),  # nothing said: as if at 144 dpi
         ((2000, 4000), (72, 72), (420.84, 841.68)),  # no believable resolution: as long as A4
         ((2550, 3300), (2, 2), (650.4, 841.68)),
-        ((800, 600), "nonsense", (400, 300)),
         ((800, 600), (float("nan"), 0), (400, 300)),
+        ((800, 600), (float("inf"), float("inf")), (400, 300)),
+        ((1728, 1098), (204, 98), (609.88, 806.69)),  # a fax
+        ((1098, 1728), (98, 204), (806.69, 609.88)),
+        ((1728, 1098), (204, 20), (841.68, 534.82)),  # no pixels are so oblong
+        ((600, 400), (2, 1), (300, 400)),  # twice as high as wide, and no believable resolution
+        ((576, 9000), (0, 0), (288, 4500)),  # a till roll
+        ((3000, 40000), (0, 0), (295.2, 3936)),
     ],
 )
-def test_size_of_images_in_points(size_px: tuple[int, int], dpi: object, expected_pt: tuple[float, float]) -> None:
-    assert size_pt(size_px, dpi) == pytest.approx(expected_pt, rel=1e-3)
+def test_size_of_images_in_points(
+    size_px: tuple[int, int], density: tuple[float, float], expected_pt: tuple[float, float]
+) -> None:
+    assert size_pt(size_px, density) == pytest.approx(expected_pt, rel=1e-3)
+
+
+def scene(size_px: tuple[int, int], mode: str = "L") -> Image.Image:
+    return documents.drawing((864, 1144)).resize(size_px).convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "save"),
+    [
+        ("TIFF", {"dpi": (204, 98)}),
+        ("TIFF", {"dpi": (204, 98), "compression": "group4"}),
+        ("PNG", {"dpi": (204, 98)}),
+        ("BMP", {"dpi": (204, 98)}),
+        ("JPEG", {"dpi": (204, 98), "quality": 95}),
+    ],
+)
+def test_pixels_that_are_not_square(file_format: str, save: dict[str, Any], write: Write) -> None:
+    size, mode = (1728, 1098), "1" if "compression" in save else "L"
+    buffer, square = io.BytesIO(), io.BytesIO()
+    scene(size, mode).save(buffer, file_format, **save)
+    scene((1728, 2286)).save(square, "PNG", dpi=(204, 204))
+    fax, page = (write(data.getvalue(), f"{number}") for number, data in enumerate((buffer, square)))
+    for render_mode in ("page150", "gundam"):
+        made, expected = rendering("pillow", fax, render_mode), rendering("pillow", page, render_mode)
+        assert (made.facts.width_pt, made.facts.height_pt) == pytest.approx((609.9, 806.7), abs=0.3)
+        assert len(made.layout.view_shapes) == len(expected.layout.view_shapes)
+        assert made.page.shape == pytest.approx(expected.page.shape, abs=1)
+        small = [Image.fromarray(one.page).resize((64, 96)) for one in (made, expected)]
+        assert np.abs(np.asarray(small[0]).astype(int) - np.asarray(small[1])).mean() < 6
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_shape_of_pixels_without_a_resolution(orientation: int, write: Write) -> None:
+    """JFIF's densities without a unit, by which pixels are twice as high as wide; turned with the picture."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    scene((600, 400)).save(buffer, "JPEG", exif=exif)
+    data = bytearray(buffer.getvalue())
+    start = data.find(b"JFIF\0")
+    if start < 0:  # Pillow writes no JFIF header before EXIF
+        header = b"\xff\xe0\x00\x10JFIF\0\x01\x01\x00" + struct.pack(">HH", 2, 1) + b"\0\0"
+        data[2:2] = header
+    else:
+        data[start + 7 : start + 12] = b"\0" + struct.pack(">HH", 2, 1)
+    facts = rendering("pillow", write(bytes(data))).facts
+    size = (300, 400) if orientation == 1 else (400, 300)
+    assert (facts.width_pt, facts.height_pt) == pytest.approx(size, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ([{}, {254: 1}], 1),  # a preview
+        ([{254: 0}, {254: 4}], 1),  # a mask
+        ([{254: 2}, {254: 2}], 2),  # pages of a document
+        ([{255: 1}, {255: 2}], 1),  # a preview, as it was said before
+        ([{254: 1}, {254: 0}], 1),
+        ([{254: 1}, {254: 5}], 2),  # or nothing would be left
+        ([{}, {}], 2),
+    ],
+)
+def test_previews_and_masks_of_a_tiff_are_no_pages(
+    tags: list[dict[int, int]], expected: int, write: Write
+) -> None:
+    sizes = [200 + 50 * number for number in range(len(tags))]
+    buffer = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(buffer, new=True) as writer:
+        for size, more in zip(sizes, tags, strict=True):
+            Image.new("L", (size, 300), "white").save(writer, "TIFF", tiffinfo=more)
+            writer.newFrame()
+    path = write(buffer.getvalue())
+    document = open_document("pillow", path, "image/tiff", (), MAX_PIXELS)
+    assert document.num_pages == expected
+    marks = [more.get(254, 1 if more.get(255) == 2 else 0) for more in tags]
+    pages = [size for size, mark in zip(sizes, marks, strict=True) if not mark & 5] or sizes
+    found = [document.render(index, "page150", MAX_PIXELS).facts.width_pt for index in range(expected)]
+    assert found == [size / 2 for size in pages]
+    document.close()
 
 
 def test_a_rendering_process_loads_no_library_that_phones_home() -> None:

@@ -44,19 +44,21 @@ def test_a_page_that_does_not_make_it_is_not_even_made() -> None:
     assert [page.page_index for page in topmost.pages()] == [0, 1]
 
 
-def test_failed_is_worse_than_tried_again_is_worse_than_unsure() -> None:
+def test_failed_is_worse_than_doubtful_is_worse_than_tried_again_is_worse_than_unsure() -> None:
     worst_first = [
-        badness(Outcome.FAILED, 2, -3.0),
-        badness(Outcome.FAILED, 2, -0.5),
-        badness(Outcome.FAILED, 0, None),
-        badness(Outcome.OCR, 2, -1.0),
-        badness(Outcome.OCR, 3, -0.1),
-        badness(Outcome.OCR, 1, -9.0),
-        badness(Outcome.OCR, 1, -0.01),
+        badness(Outcome.FAILED, 0, 2, -3.0),
+        badness(Outcome.FAILED, 0, 2, -0.5),
+        badness(Outcome.FAILED, 0, 0, None),
+        badness(Outcome.OCR, 1, 1, -0.1),
+        badness(Outcome.BLANK, 1, 0, None),
+        badness(Outcome.OCR, 0, 2, -1.0),
+        badness(Outcome.OCR, 0, 3, -0.1),
+        badness(Outcome.OCR, 0, 1, -9.0),
+        badness(Outcome.OCR, 0, 1, -0.01),
     ]
     assert worst_first == sorted((rank or (-math.inf,) for rank in worst_first), reverse=True)
 
 
 def test_nothing_is_to_be_said_against_a_page_read_at_once_by_an_engine_without_probabilities() -> None:
-    assert badness(Outcome.OCR, 1, None) is None
-    assert badness(Outcome.BLANK, 0, None) is None
+    assert badness(Outcome.OCR, 0, 1, None) is None
+    assert badness(Outcome.BLANK, 0, 0, None) is None

@@ -1,4 +1,4 @@
-"""PDF pages through pdfium. The only module that imports pypdfium2.
+"""PDF pages through pdfium. The only package that imports pypdfium2.
 
 The second renderer: for documents and pages on which MuPDF fails, and the first one for those who cannot take
 MuPDF's licence. It does not know processes or limits.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,6 +17,8 @@ import pypdfium2.raw as raw
 
 from pipeline.modes import layout
 from pipeline.rasterize import facts
+from pipeline.rasterize.pdfium.page_entries import PageEntries
+from pipeline.rasterize.pdfium.pictures import damage_of, pictures_of
 from pipeline.rasterize.source_bytes import map_bytes
 from pipeline.rasterize.views import RenderFailure, Rendering, WrongPassword
 from pipeline.records import PageFacts, Pixels
@@ -33,6 +35,7 @@ class PdfiumDocument:
         self._bytes = np.frombuffer(map_bytes(file), dtype=np.uint8)
         self._document: Any = _open(self._bytes, passwords)
         self._document.init_forms()  # without it, form fields are not drawn
+        self._entries = PageEntries(self._document, file)
         self._num_pages: int | None = None
 
     @property
@@ -51,18 +54,36 @@ class PdfiumDocument:
         """One page at one mode, annotations and form fields drawn, rotation applied."""
         if not 0 <= page_index < self.num_pages:
             raise RenderFailure("page_missing", f"page {page_index + 1} of {self.num_pages}")
-        page = self._document[page_index]
+        page = self._load(page_index)
         try:
-            width_pt, height_pt = page.get_size()
+            unit = self._entries.user_unit(page_index)
+            width_pt, height_pt = (side * unit for side in page.get_size())
             chosen = layout(mode, width_pt, height_pt, max_pixels=max_pixels)
             tiled = self._draw(page, chosen.tiled_px) if chosen.num_tiles else None
             pixels = self._draw(page, chosen.content_px)
-            return Rendering(chosen, pixels, tiled, _facts(page, facts.ink_share(pixels)))
+            objects = list(itertools.islice(page.get_objects(max_depth=3), _MAX_OBJECTS))
+            ink_share, ink_map = facts.ink(pixels)
+            page_facts = _facts(page, objects, unit, ink_share)
+            return Rendering(chosen, pixels, tiled, page_facts, ink_map, damage_of(page, objects, pixels))
         finally:
             page.close()
 
     def close(self) -> None:
         self._document.close()
+
+    def _load(self, page_index: int) -> Any:
+        """The page. A crop box that has no part of the media box is none, and a rotation by no quarter turn is none, as
+        browsers take them; pdfium makes the first a page without size, and rounds the second."""
+        page = self._document[page_index]
+        is_cropped_away, is_askew = not all(page.get_size()), self._entries.is_askew(page_index)
+        if is_cropped_away:
+            page.set_cropbox(*self._entries.media_box(page_index))
+        if is_askew:
+            page.set_rotation(0)
+        if not is_cropped_away and not is_askew:
+            return page
+        page.close()
+        return self._document[page_index]
 
     def _count_pages(self) -> int:
         """pdfium repeats the count that the file states. A hostile one says a million, so look for the last
@@ -107,22 +128,22 @@ def _open(data: Pixels, passwords: tuple[str, ...]) -> Any:
     raise WrongPassword
 
 
-def _facts(page: Any, ink_share: float) -> PageFacts:
-    """As MuPDF's, but fonts are counted by name and nothing is known about their Unicode maps."""
-    width_pt, height_pt = page.get_size()
+def _facts(page: Any, objects: Sequence[Any], unit: float, ink_share: float) -> PageFacts:
+    """As MuPDF's, but fonts are counted by name and nothing is known about their Unicode maps. `unit`: points to a unit
+    of the page's measures."""
+    width, height = page.get_size()
     text_page = page.get_textpage()
     num_chars, private_use_share = facts.count_characters(text_page.get_text_range())
-    sizes = [(_type_size(text_page, index), 1) for index in range(0, text_page.count_chars(), 7)]
+    sizes = [(unit * _type_size(text_page, index), 1) for index in range(0, text_page.count_chars(), 7)]
     text_page.close()
-    objects = list(itertools.islice(page.get_objects(max_depth=3), _MAX_OBJECTS))
     return PageFacts(
-        width_pt=width_pt,
-        height_pt=height_pt,
+        width_pt=unit * width,
+        height_pt=unit * height,
         ink_share=ink_share,
         num_chars=num_chars,
         num_fonts=len({name for item in objects if (name := _font_name(item))}),
         private_use_share=private_use_share,
-        image_cover=facts.cover_share(list(_image_boxes(objects)), tuple(page.get_bbox())),
+        image_cover=facts.cover_share([item.get_bounds() for item in pictures_of(objects)], page.get_bbox()),
         min_glyph_height_pt=facts.smallest_common_height(sizes),
     )
 
@@ -131,13 +152,6 @@ def _type_size(text_page: Any, index: int) -> float:
     """From the character's loose box: the nominal font size leaves out the scaling of the text matrix."""
     _, bottom, _, top = text_page.get_charbox(index, loose=True)
     return float(abs(top - bottom))
-
-
-def _image_boxes(objects: list[Any]) -> Iterator[facts.Box]:
-    for item in objects:
-        if item.type == raw.FPDF_PAGEOBJ_IMAGE:
-            left, bottom, right, top = item.get_bounds()
-            yield left, bottom, right, top
 
 
 def _font_name(item: Any) -> str:

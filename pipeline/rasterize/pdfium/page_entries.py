@@ -1,0 +1,79 @@
+"""What pdfium does not tell of a page's dictionary, or reads in its own way: UserUnit, odd rotations, and a media box
+that is inherited. Read from a copy of the page.
+
+Does not render.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import re
+import zlib
+from typing import Any, BinaryIO
+
+import pypdfium2
+
+from pipeline.rasterize.source_bytes import map_bytes
+
+_NUMBER = rb"\s*([-+]?\d*\.?\d+)"
+_USER_UNIT = re.compile(rb"/UserUnit" + _NUMBER)
+_ROTATE = re.compile(rb"/Rotate" + _NUMBER)
+_OBJECT_STREAM = re.compile(rb"/ObjStm.*?stream\r?\n", re.DOTALL)
+_MAX_OBJECT_STREAM_BYTES = 64 << 20
+
+
+class PageEntries:
+    """Of a document that pdfium holds open. A copy of a page holds all that the page shows, so it is made for documents
+    alone that may have what is looked for."""
+
+    def __init__(self, document: Any, file: BinaryIO) -> None:
+        self._document = document
+        self._may_be_odd = _may_be_odd(file)
+
+    def user_unit(self, page_index: int) -> float:
+        """How many points one unit of the page's boxes is (PDF 1.6 and later): 1 but for large sheets."""
+        unit = self._entry(_USER_UNIT, page_index)
+        return unit if unit is not None and unit > 0 else 1.0
+
+    def is_askew(self, page_index: int) -> bool:
+        """Whether the page is to be turned by no quarter turn, which is none."""
+        return (self._entry(_ROTATE, page_index) or 0.0) % 90 != 0
+
+    def media_box(self, page_index: int) -> tuple[float, float, float, float]:
+        """Inherited ones are the page's own in a copy."""
+        with self._copy(page_index) as copy:
+            left, bottom, right, top = copy[0].get_mediabox()
+        return min(left, right), min(bottom, top), max(left, right), max(bottom, top)
+
+    def _entry(self, pattern: re.Pattern[bytes], page_index: int) -> float | None:
+        if not self._may_be_odd:
+            return None
+        buffer = io.BytesIO()
+        with self._copy(page_index) as copy:
+            copy.save(buffer)
+        found = pattern.search(buffer.getvalue())
+        return float(found[1]) if found else None
+
+    def _copy(self, page_index: int) -> Any:
+        copy = pypdfium2.PdfDocument.new()
+        copy.import_pages(self._document, [page_index])
+        return copy
+
+
+def _may_be_odd(file: BinaryIO) -> bool:
+    """Whether a page may have such entries: in plain sight, or inside a compressed object stream."""
+    with map_bytes(file) as data:
+        return _says_odd(data) or any(_hides_odd(data, found.end()) for found in _OBJECT_STREAM.finditer(data))
+
+
+def _says_odd(data: bytes | mmap.mmap) -> bool:
+    return _USER_UNIT.search(data) is not None or any(float(value) % 90 for value in _ROTATE.findall(data))
+
+
+def _hides_odd(data: mmap.mmap, start: int) -> bool:
+    packed = data[start : data.find(b"endstream", start)]
+    try:
+        return _says_odd(zlib.decompressobj().decompress(packed, _MAX_OBJECT_STREAM_BYTES))
+    except zlib.error:  # encrypted, or packed in another way
+        return True
