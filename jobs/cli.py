@@ -20,7 +20,17 @@ from jobs.exit_codes import (
     EXIT_WRONG_USAGE,
 )
 from jobs.printable import printable_lines
-from pipeline.errors import AccountingError, DamagedResults, QuireError, RunStopped, TooManyGone, WrongUsage
+from pipeline.errors import (
+    AccountingError,
+    ConfigError,
+    DamagedResults,
+    NoDocuments,
+    QuireError,
+    RunStopped,
+    SettingsChanged,
+    StoreMisconfigured,
+    TooManyGone,
+)
 
 _REMEDIES = {
     errno.EMFILE: "let this process open more files (ulimit -n)",
@@ -93,7 +103,7 @@ def main() -> None:
         _fail(str(exc), EXIT_STOPPED)
     except TooManyGone as exc:
         _fail(str(exc), EXIT_TOO_MANY_GONE)
-    except WrongUsage as exc:
+    except (ConfigError, SettingsChanged, NoDocuments, StoreMisconfigured) as exc:
         _fail(str(exc), EXIT_WRONG_USAGE)
     except QuireError as exc:
         _fail(str(exc), EXIT_ERROR)

@@ -25,6 +25,7 @@ from jobs.options import (
     sources_and_output,
 )
 from jobs.plan import Inputs, describe, num_committed_pages, plan_totals, plan_with
+from jobs.retry import with_failed
 from jobs.status import describe_account
 from pipeline.account import Account, take_account
 from pipeline.bottleneck import Verdict
@@ -51,6 +52,15 @@ from pipeline.write import ShardWriter
 @flow_options
 @cost_options
 @limit_options
+@click.option(
+    "--retry-failed",
+    is_flag=False,
+    flag_value="",
+    metavar="[=KIND]",
+    help="Try again what earlier runs wrote down as failed: documents with failed pages, and those that could not be "
+    "read. With KIND only what failed so, or is doubtful so, as `quire status` names it. The rows of before count as "
+    "replaced.",
+)
 @click.pass_context
 def convert_command(
     context: click.Context,
@@ -60,6 +70,7 @@ def convert_command(
     output: str,
     passwords: Path | None,
     ray: str | None,
+    retry_failed: str | None,
     **options: Any,
 ) -> None:
     """Convert the documents of SOURCES into Markdown and Parquet below --output.
@@ -68,21 +79,24 @@ def convert_command(
     Running it again goes on where it was stopped, takes what is new, and repeats nothing that is done.
 
     \b
-    Exit codes: 0  every page is accounted for and was read
+    Exit codes: 0  every page is accounted for and was read, or as many as --max-failed-share wants
                 3  every page is accounted for; some pages or documents failed or are doubtful, each with its reason
                 6  stopped by a limit or by the canary; goes on with a higher limit, another bound or --no-canary
                 4  the sums do not agree, or a file of the results is damaged
-                1  stopped by an error, 2 wrong usage, 130 interrupted
+                1  stopped by an error: run it again
+                2  wrong usage: the same command would end so again; 130 interrupted
     """
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))
+    if retry_failed is not None:
+        inputs = with_failed(inputs, settings, retry_failed)
     account = run(convert(inputs, settings, use_ray=ray is not None))
     click.echo(describe_account(account))
     if told := describe_outcome(open_folder(output, settings.storage)):
         click.echo(told)
     markdown = f"Markdown: {output}/markdown   " if settings.text.write_markdown_files else ""
     click.echo(f"{markdown}Parquet: {output}/pages, {output}/documents   Plan: {output}/plan")
-    if account.has_losses:
+    if account.has_losses(settings.flow.max_failed_share):
         context.exit(EXIT_FAILED_PAGES)
 
 
@@ -102,7 +116,7 @@ async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
 
 def _is_there_again(account: Account, storage: StorageSettings) -> bool:
     """Whether any object is again, or still, the one whose bytes could not be had when its pages were to be read."""
-    lost = [loss.source for losses in account.losses.values() for loss in losses if not loss.is_replaced]
+    lost = [loss.source for loss in account.losses if not loss.is_replaced]
     refs = looked_up((source.uri for source in lost), storage)
     return any(ref.etag == source.etag for source, ref in zip(lost, refs, strict=True))
 

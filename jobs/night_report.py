@@ -29,7 +29,8 @@ class NightReport:
     """`number` is that of the newest night; `is_recorded` says whether this run wrote it, since something had changed.
 
     `changes`: names by change, a renamed object as "old → new" and nowhere else. `pages`, `failures`, `num_tokens`: of
-    bytes that are new in the corpus. `worst`: new objects with failed pages or without any, and the reason.
+    bytes that are new in the corpus, and so `num_doubtful`, pages with marks. `num_new` objects are new or hold other
+    bytes; `worst` are those of them with failed pages or without any, and the reason, `num_unread` the latter alone.
     """
 
     output: str
@@ -42,6 +43,9 @@ class NightReport:
     pages: Counter[str]
     failures: Counter[str]
     num_tokens: int
+    num_doubtful: int
+    num_new: int
+    num_unread: int
     worst: Sequence[tuple[str, str]]
 
     @classmethod
@@ -51,7 +55,8 @@ class NightReport:
         """`known`: what was live before the night."""
         rows = night.changes.to_pylist() if is_recorded else []
         seen = {before.doc_id for before in known.values() if before.status in CONVERTED}
-        new = {row["doc_id"] for row in rows if row["change"] in _NEW_BYTES} - seen
+        new_rows = [row for row in rows if row["change"] in _NEW_BYTES]
+        new = {row["doc_id"] for row in new_rows} - seen
         counts = [found.pages[doc_id] for doc_id in new if doc_id in found.pages]
         return cls(
             output=output,
@@ -64,12 +69,18 @@ class NightReport:
             pages=sum((count.outcomes for count in counts), Counter()),
             failures=sum((count.failures for count in counts), Counter()),
             num_tokens=sum(count.num_tokens for count in counts),
-            worst=_worst(rows),
+            num_doubtful=sum(count.num_doubtful for count in counts),
+            num_new=len(new_rows),
+            num_unread=sum(row["status"] not in _NOTHING_LOST for row in new_rows),
+            worst=_worst(new_rows),
         )
 
-    @property
-    def has_failures(self) -> bool:
-        return bool(self.unreadable or self.worst)
+    def has_failures(self, tolerated: float | None = None) -> bool:
+        """As `Account.has_losses`, of what is new."""
+        if tolerated is None:
+            return bool(self.unreadable or self.worst or self.num_doubtful)
+        num_unread, num_looked_at = self.num_unread + len(self.unreadable), self.num_new + len(self.unreadable)
+        return self.pages["failed"] > tolerated * self.pages.total() or num_unread > tolerated * num_looked_at
 
     def describe(self) -> str:
         """The page."""
@@ -81,6 +92,8 @@ class NightReport:
         lines.append(f"new pages   {self.pages.total()}: {_counts(self.pages)}; {self.num_tokens:,} tokens")
         if self.failures:
             lines.append(f"failures    {_counts(self.failures)}")
+        if self.num_doubtful:
+            lines.append(f"doubtful    {self.num_doubtful} pages that did not fail")
         lines += [f"  {printable(uri)}  {printable(why)}" for uri, why in self.worst[:_NUM_WORST]]
         if len(self.worst) > _NUM_WORST:
             lines.append(f"  … and {len(self.worst) - _NUM_WORST} more")
@@ -102,6 +115,7 @@ class NightReport:
             "pages": dict(self.pages),
             "failures": dict(self.failures),
             "num_tokens": self.num_tokens,
+            "num_doubtful": self.num_doubtful,
             "worst": [{"uri": uri, "reason": why} for uri, why in self.worst[:_NUM_WORST]],
         }
 
@@ -121,7 +135,7 @@ def _worst(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """New objects that were not read in full, the fullest losses first."""
     losses = []
     for row in rows:
-        if row["change"] in _NEW_BYTES and (row["num_failed"] or row["status"] not in _NOTHING_LOST):
+        if row["num_failed"] or row["status"] not in _NOTHING_LOST:
             pages = f"{row['num_failed']} of {row['num_pages']} pages failed"
             why = pages if row["num_failed"] else f"{row['status']}: {row['detail']}"
             losses.append((-row["num_failed"], row["uri"], why))

@@ -67,8 +67,8 @@ def nightly_command(
     runs that overlap or are killed do no harm: the next one goes on.
 
     \b
-    Exit codes: 0  the corpus is up to date, and what is new was read
-                3  up to date; some new pages or documents failed, or could not be fetched
+    Exit codes: 0  the corpus is up to date, and what is new was read, or as much as --max-failed-share wants
+                3  up to date; some new pages or documents failed, are doubtful, or could not be fetched
                 6  a limit or the canary stopped it; what is converted stays, and no night is recorded
                 7  too many objects are gone at once: nothing was done; see --allow-deletions
                 4  the sums do not agree, or a file of the results is damaged
@@ -78,7 +78,7 @@ def nightly_command(
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))
     report = run(nightly(inputs, settings, ray is not None, allow_deletions))
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.describe())
-    if report.has_failures:
+    if report.has_failures(settings.flow.max_failed_share):
         context.exit(EXIT_FAILED_PAGES)
 
 

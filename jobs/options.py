@@ -36,6 +36,7 @@ _SHORTHANDS = {
     "max_gpu_hours": "cost.max_gpu_hours",
     "max_cost": "cost.max_cost",
     "canary": "canary.enabled",
+    "max_failed_share": "flow.max_failed_share",
 }
 
 
@@ -143,6 +144,13 @@ def limit_options(command: _Command) -> _Command:
             default=None,
             help="Convert one shard in a hundred of what is left first, and stop if loops, failures, tokens a page or "
             "the agreement with text layers are off. [default: where 100 shards or more are left]",
+        ),
+        click.option(
+            "--max-failed-share",
+            type=click.FloatRange(min=0, max=1),
+            metavar="SHARE",
+            help="How many of the pages may fail, and of the documents be unreadable: a run that keeps it ends with 0 "
+            "and not 3, also if pages are doubtful; one that clearly will not begins no more shards.",
         ),
     ]
     return _apply(command, decorators)

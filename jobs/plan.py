@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from jobs.ending import run
 from jobs.estimate import describe_estimate, make_estimate
 from jobs.options import cost_options, read_passwords, settings_from, settings_options, sources_and_output
 from jobs.pace import CORE_SECONDS_PER_PAGE
-from pipeline.config import Settings, fingerprint
+from pipeline.config import Settings, fingerprint, pages_per_shard
 from pipeline.discover import discover, refuse_own_output
 from pipeline.engines.choose import ladder, pinned
-from pipeline.errors import WrongUsage
+from pipeline.errors import ConfigError
 from pipeline.estimate.record import to_json
 from pipeline.local_flow import open_cache
 from pipeline.modes import layout
@@ -46,13 +46,14 @@ class Inputs:
     passwords: tuple[str, ...] = ()
     listing: tuple[DocumentRef, ...] | None = None  # where the sources were listed already
     lost: frozenset[tuple[str, str]] = frozenset()  # to be planned again; see `PlanIndex`
+    retry: tuple[DocumentStatus, ...] = (DocumentStatus.UNREADABLE,)  # likewise
 
     def insist(self) -> None:
-        """Raise `WrongUsage` where it cannot be said what is to be read and written."""
+        """Raise `ConfigError` where it cannot be said what is to be read and written."""
         if not self.sources and not self.manifests:
-            raise WrongUsage("nothing to read: name a bucket, folder, glob or file, or give --manifest FILE")
+            raise ConfigError("nothing to read: name a bucket, folder, glob or file, or give --manifest FILE")
         if not all(name.removeprefix("@").strip() for name in (*self.sources, *self.manifests, self.output)):
-            raise WrongUsage("a source, a manifest or --output is empty: is a variable of your script not set?")
+            raise ConfigError("a source, a manifest or --output is empty: is a variable of your script not set?")
         refuse_own_output(self.sources, self.output)
 
     def refs(self, settings: Settings) -> Iterator[DocumentRef]:
@@ -80,6 +81,7 @@ class PlanTotals:
     num_pages: int
     num_bytes: int
     num_shards: int
+    num_again: int  # of the documents: they take the place of others that are counted, too
 
 
 @click.command("plan", short_help="List and probe documents; say what a run will take.")
@@ -157,12 +159,13 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
             progress.show(counts)
             return document
 
-        refs, retry = inputs.refs(settings), [DocumentStatus.UNREADABLE]
+        refs, retry = inputs.refs(settings), [*inputs.retry]
         if inputs.passwords:
             retry.append(DocumentStatus.ENCRYPTED)
         # Not before there is something to plan: a command with a mistake is to lock no folder.
         own = functools.partial(claim, folder, settings)
-        async for _ in plan(folder, refs, probe, settings.plan, fingerprint(settings), retry, inputs.lost, own):
+        shards = replace(settings.plan, pages_per_shard=pages_per_shard(settings))
+        async for _ in plan(folder, refs, probe, shards, fingerprint(settings), retry, inputs.lost, own):
             pass
     await asyncio.to_thread(own)
     return await asyncio.to_thread(plan_totals, folder)
@@ -177,6 +180,7 @@ def plan_totals(folder: Folder) -> PlanTotals:
         num_pages=sum(part.num_pages for part in totals),
         num_bytes=sum(part.num_bytes for part in totals),
         num_shards=sum(part.num_shards for part in totals),
+        num_again=sum(part.num_again for part in totals),
     )
 
 
@@ -187,6 +191,8 @@ def describe(totals: PlanTotals, settings: Settings) -> str:
         f"{totals.documents.total()} documents ({by_status or 'none'}), {totals.num_bytes / 1e6:,.1f} MB",
         f"{totals.num_pages} pages in {totals.num_shards} shards",
     ]
+    if totals.num_again:
+        lines[0] += f"; {totals.num_again} of them planned again"
     seconds = CORE_SECONDS_PER_PAGE.get(settings.engine.name)
     if seconds:
         core_hours = totals.num_pages * seconds / 3600

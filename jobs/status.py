@@ -89,4 +89,4 @@ def _exit_code(account: Account) -> int:
         return EXIT_SUMS_DISAGREE
     if not account.is_complete:
         return EXIT_UNFINISHED
-    return EXIT_FAILED_PAGES if account.has_losses else 0
+    return EXIT_FAILED_PAGES if account.has_losses() else 0

@@ -8,13 +8,13 @@ the same books; only `finish` insists that they balance.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import AccountingError
-from pipeline.plan_log import CONVERTED, Planned, part_keys, read_part, shards_of
+from pipeline.plan_log import CONVERTED, Planned, Replaced, part_keys, read_part, shards_of
 from pipeline.records import DocumentStatus, Outcome, PageRange, Shard
 from pipeline.storage import Folder
 from pipeline.tables import read_rows
@@ -38,15 +38,14 @@ class FailedPage:
     message: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Loss:
-    """A document of a shard whose bytes were gone, or others, when they were to be read. `failures` are all of its
-    failed pages there, by kind; they are replaced where a later part of the plan has the same bytes again."""
+    """A document of a shard that may be planned again: its bytes were gone, or others, when they were to be read.
+    `is_replaced` if a later part of the plan has them again."""
 
     shard_id: str
     source: PageRange
-    failures: Counter[str]
-    is_replaced: bool = False
+    is_replaced: bool
 
 
 @dataclass(slots=True)
@@ -58,9 +57,7 @@ class Account:
     """
 
     documents: Counter[str] = field(default_factory=Counter)  # by status
-    pages: Counter[str] = field(
-        default_factory=Counter
-    )  # by outcome; failed ones that are planned again as "replaced"
+    pages: Counter[str] = field(default_factory=Counter)  # by outcome; those that were planned again as "replaced"
     failures: Counter[str] = field(default_factory=Counter)  # failed pages, by kind
     failed: list[FailedPage] = field(default_factory=list)
     marks: Counter[str] = field(default_factory=Counter)  # of pages that did not fail, by kind
@@ -71,17 +68,21 @@ class Account:
     unread: dict[str, tuple[str, str]] = field(default_factory=dict)  # (status, detail) by URI
     problems: list[str] = field(default_factory=list)
     parts: tuple[str, ...] = ()  # of the plan, by key: those that these books cover
-    losses: dict[str, list[Loss]] = field(default_factory=dict)  # by doc_id
+    losses: list[Loss] = field(default_factory=list)
 
     @property
     def lost(self) -> frozenset[tuple[str, str]]:
         """(shard_id, doc_id) of all losses, as planning takes them."""
-        return frozenset((loss.shard_id, doc_id) for doc_id, losses in self.losses.items() for loss in losses)
+        return frozenset((loss.shard_id, loss.source.doc_id) for loss in self.losses)
 
-    @property
-    def has_losses(self) -> bool:
-        """Whether something was not read, or it is doubtful that all of it was."""
-        return bool(self.pages[Outcome.FAILED] or self.unread or self.num_doubtful)
+    def has_losses(self, tolerated: float | None = None) -> bool:
+        """Whether something was not read, or it is doubtful that all of it was; with a `tolerated` share, whether more
+        of the pages failed or more of the documents are unread."""
+        num_failed, num_unread = self.pages[Outcome.FAILED], len(self.unread)
+        if tolerated is None:
+            return bool(num_failed or num_unread or self.num_doubtful)
+        num_pages = self.pages.total() - self.pages["replaced"]
+        return num_failed > tolerated * num_pages or num_unread > tolerated * self.documents.total()
 
     @property
     def is_complete(self) -> bool:
@@ -98,6 +99,11 @@ class Account:
             raise AccountingError("the sums do not agree: " + "; ".join(problems[:10]))
 
 
+def is_bytes_lost(row: Row) -> bool:
+    """Whether a page failed since the document's bytes could not be had."""
+    return isinstance(row["failure"], dict) and row["failure"]["stage"] == "fetch"
+
+
 def read_account_rows(folder: Folder, shard: Shard) -> list[Row]:
     """What the books need of a written shard."""
     return read_rows(folder, pages_key(shard.shard_id), list(COLUMNS))
@@ -109,58 +115,59 @@ def take_account(
     parts: Sequence[str] | None = None,
     read: Callable[[Folder, Shard], list[Row]] = read_account_rows,
     observe: Callable[[Shard, list[Row]], None] = lambda shard, rows: None,
+    is_loss: Callable[[Row], bool] = is_bytes_lost,
 ) -> Account:
     """Read the plan and the committed rows of an output folder: all of the plan, or the parts with these keys.
 
     Who wants to know more of the same rows gives `read`, which reads a written shard's rows with at least `COLUMNS`
-    (in one of several threads), and `observe`, which is shown each shard in the order of the plan.
+    (in one of several threads), and `observe`, which is shown each shard in the order of the plan, with the rows that
+    count. `is_loss` says which rows make a document of a shard one of the `losses`.
     """
     keys = part_keys(folder) if parts is None else list(parts)
     account = Account(parts=tuple(keys))
+    replaced = Replaced(folder, keys)
     done = committed_shards(folder)  # after the plan: a shard is planned before it is written
     with ThreadPoolExecutor(_NUM_READERS) as readers:
         for key in keys:
             part = read_part(folder, key)
-            _count_documents(part, account)
+            _count_planned(part, account)
+            _count_documents((planned for planned in part if not replaced.has(key, planned)), account)
             shards = list(shards_of(part))
+            gone_ids = {p.document.doc_id for p in part if p.ranges and replaced.has(key, p)}
             account.num_shards += len(shards)
             written = [shard for shard in shards if shard.shard_id in done]
             for shard, rows in _read_ahead(readers, written, lambda shard: read(folder, shard)):
                 done.discard(shard.shard_id)
-                _count_pages(shard, rows, account)
-                observe(shard, rows)
+                _check_rows(shard, rows, account)
+                account.losses += _losses(shard, rows, gone_ids, is_loss)
+                live = [row for row in rows if row["doc_id"] not in gone_ids]
+                account.pages += Counter(replaced=len(rows) - len(live))
+                _count_pages(shard, live, account)
+                observe(shard, live)
     if done and part_keys(folder) == keys:  # or else another run has planned them meanwhile
         account.problems.append(f"{len(done)} page files belong to no planned shard, one of them {min(done)}")
     return account
 
 
-def _count_documents(part: list[Planned], account: Account) -> None:
+def _count_planned(part: list[Planned], account: Account) -> None:
     for planned in part:
         document = planned.document
-        account.documents[document.status.value] += 1
         num_planned = sum(stop - start for _, start, stop in planned.ranges)
         account.num_pages += num_planned
-        status = document.status
-        if num_planned != (document.num_pages if status in CONVERTED else 0):
+        if num_planned != (document.num_pages if document.status in CONVERTED else 0):
             account.problems.append(
                 f"{document.uri} has {document.num_pages} pages, {num_planned} of them planned"
             )
-        if num_planned or status in (DocumentStatus.DUPLICATE, DocumentStatus.IGNORED):
+
+
+def _count_documents(live: Iterable[Planned], account: Account) -> None:
+    for planned in live:
+        document, status = planned.document, planned.document.status
+        account.documents[status.value] += 1
+        if planned.ranges or status in (DocumentStatus.DUPLICATE, DocumentStatus.IGNORED):
             account.unread.pop(document.uri, None)
         else:
             account.unread[document.uri] = (status.value, document.detail)
-        if planned.ranges:
-            _replace_losses(document.doc_id, account)
-
-
-def _replace_losses(doc_id: str, account: Account) -> None:
-    """These bytes are planned again: that they were lost before is no failure any more."""
-    for loss in account.losses.get(doc_id, ()):
-        if not loss.is_replaced:
-            loss.is_replaced, num_pages = True, loss.failures.total()
-            account.pages = account.pages - Counter(failed=num_pages) + Counter(replaced=num_pages)
-            account.failures -= loss.failures
-            account.failed = [page for page in account.failed if page.doc_id != doc_id]
 
 
 def _read_ahead(
@@ -178,32 +185,37 @@ def _read_ahead(
         yield first, rows.result()
 
 
-def _count_pages(shard: Shard, rows: list[Row], account: Account) -> None:
+def _check_rows(shard: Shard, rows: list[Row], account: Account) -> None:
     account.num_shards_done += 1
     wanted = [(r.doc_id, index) for r in shard.ranges for index in range(r.start, r.stop)]
     if [(row["doc_id"], row["page_index"]) for row in rows] != wanted:
         account.problems.append(f"shard {shard.shard_id} has not the rows that were planned for it")
-    failures: dict[str, list[Row]] = {}
+    if any((row["outcome"] == Outcome.FAILED) != isinstance(row["failure"], dict) for row in rows):
+        account.problems.append(f"shard {shard.shard_id} has a failed page without a reason, or the reverse")
+
+
+def _losses(
+    shard: Shard, rows: list[Row], gone_ids: Collection[str], is_loss: Callable[[Row], bool]
+) -> Iterator[Loss]:
+    lost = {row["doc_id"] for row in rows if is_loss(row)}
+    for source in shard.ranges:
+        if source.doc_id in lost:
+            yield Loss(shard.shard_id, source, source.doc_id in gone_ids)
+
+
+def _count_pages(shard: Shard, rows: list[Row], account: Account) -> None:
+    uris = {source.doc_id: source.uri for source in shard.ranges}
     for row in rows:
         account.pages[str(row["outcome"])] += 1
         failure, marks = row["failure"], row["marks"] or ()
         account.marks.update(str(mark["kind"]) for mark in marks)
         account.num_doubtful += bool(marks)
-        if (row["outcome"] == Outcome.FAILED) != isinstance(failure, dict):
-            account.problems.append(f"shard {shard.shard_id} has a failed page without a reason, or the reverse")
         if isinstance(failure, dict):
-            failures.setdefault(row["doc_id"], []).append(row)
-    for source in shard.ranges:
-        _count_failures(shard.shard_id, source, failures.get(source.doc_id, []), account)
+            _count_failure(row, uris.get(row["doc_id"], ""), account)
 
 
-def _count_failures(shard_id: str, source: PageRange, failed: list[Row], account: Account) -> None:
-    """The failed rows of one document in one shard."""
-    kinds = Counter(str(row["failure"]["kind"]) for row in failed)
-    account.failures += kinds
-    account.failed += [
-        FailedPage(source.doc_id, source.uri, row["page_index"], row["failure"]["kind"], row["failure"]["message"])
-        for row in failed[: NUM_FAILED_NAMED - len(account.failed)]
-    ]
-    if any(row["failure"]["stage"] == "fetch" for row in failed):
-        account.losses.setdefault(source.doc_id, []).append(Loss(shard_id, source, kinds))
+def _count_failure(row: Row, uri: str, account: Account) -> None:
+    kind, message = str(row["failure"]["kind"]), str(row["failure"]["message"])
+    account.failures[kind] += 1
+    if len(account.failed) < NUM_FAILED_NAMED:
+        account.failed.append(FailedPage(row["doc_id"], uri, row["page_index"], kind, message))

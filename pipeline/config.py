@@ -26,6 +26,8 @@ Share = Annotated[float, Ge(0), Le(1)]
 
 RESULTS_VERSION = 1
 """Raised whenever the same pixels and settings would give other tables than before."""
+PAGES_PER_SHARD = 256
+_PAGES_PER_SHARD = {"rapidocr": 16, "tesseract": 16, "http": 64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class StorageSettings:
 class PlanSettings:
     """How documents become shards."""
 
-    pages_per_shard: Positive = 256
+    pages_per_shard: Positive | None = None  # None: see `pages_per_shard` below
     max_document_mb: Positive = 2048  # larger documents are recorded as too_large and not fetched
     max_document_pages: Positive = 50_000  # a page tree that repeats itself can claim millions
     documents_per_part: Positive = 2000  # a part is what planning commits at once
@@ -184,6 +186,9 @@ class FlowSettings:
     megabytes_in_flight: Positive = 1024  # page images of one process, from rasterization to recognition
     open_shards: Positive = 256  # of one process, at most: pages that are read wait for the slowest of their shard
     pages_per_chunk: Positive = 16  # rasterized by one call, at most
+    max_failed_share: Share | None = (
+        None  # of pages, beyond which a run begins no more; None: no limit, but see canary
+    )
     cache_mb: Positive = 8192  # of fetched documents, on local disk
     cache_dir: str = ""  # empty: below the system's folder for temporary files
 
@@ -294,6 +299,12 @@ def fingerprint(settings: Settings) -> str:
     """16 hex digits that differ whenever `result_settings` do."""
     canonical = json.dumps(result_settings(settings), sort_keys=True).encode()
     return hashlib.sha256(canonical).hexdigest()[:16]
+
+
+def pages_per_shard(settings: Settings) -> int:
+    """How many pages are committed together. A kill costs what is open, which is to be minutes of work of any engine: a
+    page takes a core some 2 to 25 seconds, a server that nobody knows perhaps ten, a GPU less than one."""
+    return settings.plan.pages_per_shard or _PAGES_PER_SHARD.get(settings.engine.name, PAGES_PER_SHARD)
 
 
 def ray_address(ray: RaySettings) -> str:

@@ -1,15 +1,16 @@
 """Quire's exceptions. A page or document that fails in an expected way is a record, never one of these.
 
     QuireError                  anything a person can act on; the command line prints it without a traceback
-    ├── ConfigError             a setting is unknown, of the wrong type, or contradicts another
-    │   └── WrongUsage          the command line makes no sense, whatever is there
+    ├── ConfigError             the command line or a setting makes no sense, whatever is there
     ├── SettingsChanged         the output folder belongs to a run with other settings
     ├── StorageError            the object store, or this machine, said no
     │   ├── CredentialsRefused  the store does not take whoever asks: it would not give anything
     │   ├── DestinationGone     the folder of a file that is being written is gone
+    │   ├── StoreMisconfigured  how to reach the store is said wrongly: no such profile, no URL
     │   └── ObjectError         one object is at fault; others may be as they should
     │       ├── NotFound
-    │       │   └── FolderNotFound  nor is its bucket, or the local folder that it should be in
+    │       │   ├── FolderNotFound  nor is its bucket, or the local folder that it should be in
+    │       │   └── NoDocuments  a source that a person named is not there, or holds nothing to read
     │       ├── PermissionDenied
     │       ├── Unreadable      it is there, and cannot be read
     │       └── SourceChanged   it does not hold the bytes that were listed or planned
@@ -40,10 +41,6 @@ class ConfigError(QuireError):
     pass
 
 
-class WrongUsage(ConfigError):
-    pass
-
-
 class SettingsChanged(QuireError):
     pass
 
@@ -60,6 +57,10 @@ class DestinationGone(StorageError):
     pass
 
 
+class StoreMisconfigured(StorageError):
+    pass
+
+
 class ObjectError(StorageError):
     """May be written down as the object's own fault. Any other `StorageError` is the store's, the network's or this
     machine's, and must not be."""
@@ -70,6 +71,10 @@ class NotFound(ObjectError):
 
 
 class FolderNotFound(NotFound):
+    pass
+
+
+class NoDocuments(NotFound):
     pass
 
 

@@ -13,10 +13,10 @@ from functools import lru_cache
 
 from pipeline.account import Account, take_account
 from pipeline.assemble import DocumentText, PageText, assemble
-from pipeline.plan_log import Planned, read_part
+from pipeline.plan_log import Planned, Replaced, read_part
 from pipeline.records import Outcome
 from pipeline.storage import Folder
-from pipeline.tables import read_rows
+from pipeline.tables import num_rows, read_rows
 from pipeline.write import ShardWriter, documents_key, markdown_key, pages_key
 
 _COLUMNS = ["doc_id", "page_index", "outcome", "markdown", "num_output_tokens", "failure"]
@@ -29,6 +29,7 @@ def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account
     account = take_account(folder, parts=parts)
     account.insist()
     written = {info.key for info in folder.list("documents/")}
+    replaced = Replaced(folder, parts)
 
     @lru_cache(maxsize=1)  # the end of a split document lies in one shard with the documents after it
     def texts_of(shard_id: str) -> dict[str, list[PageText]]:
@@ -39,26 +40,34 @@ def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account
         return assemble(sorted(pages, key=lambda page: page.page_index)) if pages else None
 
     for key in parts:
-        for name, members in _unwritten(folder, writer, key, written).items():
+        for name, members in _unwritten(folder, writer, key, written, replaced).items():
             writer.write_documents(name, ((planned.document, text_of(planned)) for planned in members))
     return account
 
 
 def _unwritten(
-    folder: Folder, writer: ShardWriter, part_key: str, written: Collection[str]
+    folder: Folder, writer: ShardWriter, part_key: str, written: Collection[str], replaced: Replaced
 ) -> dict[str, list[Planned]]:
     """The documents of a part by the file of `documents` that has them, without the files that are there with their
-    Markdown. Markdown is written before the table, so of each table one document tells of all."""
+    Markdown. Markdown is written before the table, so of each table one document tells of all. A file from before
+    some of its documents were planned again is written anew, without them."""
     files: dict[str, list[Planned]] = {}
+    shrunk: set[str] = set()
     for planned in read_part(folder, part_key):
-        files.setdefault(documents_name(part_key, planned), []).append(planned)
+        name = documents_name(part_key, planned)
+        files.setdefault(name, [])
+        if replaced.has(part_key, planned):
+            shrunk.add(name)
+        else:
+            files[name].append(planned)
 
     def is_written(name: str) -> bool:
         if documents_key(name) not in written:
             return False
-        first = files[name][0]
-        has_markdown = writer.write_markdown_files and first.ranges
-        return not has_markdown or folder.exists(markdown_key(first.document))
+        if name in shrunk and num_rows(folder, documents_key(name)) != len(files[name]):
+            return False
+        has_markdown = writer.write_markdown_files and any(planned.ranges for planned in files[name][:1])
+        return not has_markdown or folder.exists(markdown_key(files[name][0].document))
 
     with ThreadPoolExecutor(_NUM_LOOKUPS_IN_FLIGHT) as lookups:
         are_written = list(lookups.map(is_written, files))

@@ -25,7 +25,7 @@ from pipeline.errors import StorageError
 from pipeline.estimate.record import read_estimate
 from pipeline.plan_log import part_keys, read_part, shards_of
 from pipeline.prices import price_per_hour, unit
-from pipeline.records import Shard
+from pipeline.records import Outcome, Shard
 from pipeline.storage import Folder
 from pipeline.usage import Meter, used_hours
 from pipeline.write import committed_shards, pages_key
@@ -66,7 +66,7 @@ class Gate:
         self._limit_hours, self._limit_words = _limit(settings)
         self._used_before = 0.0
         self._meter: Meter | None = None
-        self._num_begun = self._num_done = 0  # pages
+        self._num_begun = self._num_done = self._num_failed = 0  # pages
         self._is_over = threading.Event()
         self._noting: asyncio.Task[None] | None = None
 
@@ -102,6 +102,7 @@ class Gate:
     def observe(self, counts: Mapping[str, int]) -> None:
         """Take the numbers of this run's finished pages, by outcome."""
         self._num_done = sum(counts.values())
+        self._num_failed = counts.get(Outcome.FAILED, 0)
 
     def shards(self, num_devices: float) -> Iterator[Shard]:
         """The shards to convert on so many GPUs or cores, each looked up just before it is begun: the canary's, then
@@ -110,6 +111,8 @@ class Gate:
         self._used_before = used_hours(self._folder) if self._limit_words else 0.0
         done = committed_shards(self._folder)
         for shard in open_shards(self._folder, self._in_order(done, meter.run_id), done):
+            if self._fails_too_often():
+                return
             if self._would_pass_the_limit(shard, meter):
                 used = f"{self._hours(meter):,.2f} {unit(self._settings)}-hours"
                 self.reason = f"the limit of {self._limit_words} is reached: {used} are used, {_GO_ON}"
@@ -139,6 +142,16 @@ class Gate:
         if problems:
             self.reason = canary.describe(problems, len(shards), num_left)
         return not problems
+
+    def _fails_too_often(self) -> bool:
+        most, number, total = self._settings.flow.max_failed_share, self._num_failed, self._num_done
+        if most is None or not total or canary.wilson_low(number, total) <= most:
+            return False
+        self.reason = (
+            f"{number} of {total} pages failed in this run: {number / total:.1%}, where {most:.1%} are allowed "
+            "(--max-failed-share). See `quire status` for why; then go on with --retry-failed, or with another share"
+        )
+        return True
 
     def _would_pass_the_limit(self, shard: Shard, meter: Meter) -> bool:
         if not self._limit_words:

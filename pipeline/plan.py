@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from pipeline.config import PlanSettings
+from pipeline.config import PAGES_PER_SHARD, PlanSettings
 from pipeline.discover.leftovers import is_leftover
 from pipeline.errors import DamagedResults, StorageError
 from pipeline.naming import collision_key, safe_name, with_suffix_of
@@ -38,8 +38,8 @@ class PlanIndex:
     bytes of memory a document.
 
     `retry` names the statuses that are worth another look at the same object: `unreadable` always, `encrypted` when
-    there are passwords now. `lost` holds (shard_id, doc_id) of documents whose bytes were gone when their pages were
-    to be read (`Account.lost`): they count as never planned, and so do the duplicates of their content.
+    there are passwords now. `lost` holds (shard_id, doc_id) of documents whose pages are to be planned again
+    (`Account.lost`): they count as never planned, and so do the duplicates of their content.
     """
 
     def __init__(
@@ -55,6 +55,10 @@ class PlanIndex:
         self._objects: set[bytes] = set()
         self._to_retry: dict[bytes, DocumentStatus] = {}
         self._uri_of_content: dict[bytes, str] = {}
+        self._seen_again: set[bytes] = (
+            set()
+        )  # objects and contents in the log that are looked at, or planned, again
+        self._lost_duplicates: set[bytes] = set()
         self._owner_of_name: dict[bytes, bytes] = {}
 
     def knows(self, ref: DocumentRef) -> bool:
@@ -66,6 +70,8 @@ class PlanIndex:
         key = _digest(document.uri, document.etag)
         if key in self._to_retry:
             return document.status is not self._to_retry[key]
+        if key in self._lost_duplicates and _content(document) in self._uri_of_content:
+            return False  # it repeats what is planned again, as its row says already
         return key not in self._objects
 
     def absorb(self, part_number: int, part: Iterable[Planned]) -> None:
@@ -73,7 +79,9 @@ class PlanIndex:
         for planned in part:
             self._shard_ids.update(shard_id for shard_id, _, _ in planned.ranges)
             self._take_name(planned.document)
-            if not self._is_lost(planned):
+            if self._is_lost(planned):
+                self._forget(planned.document)
+            else:
                 self._add(planned.document)
 
     def without_plan(self, shard_ids: Collection[str]) -> set[str]:
@@ -84,11 +92,14 @@ class PlanIndex:
         """Whether a shard of this name is planned already: these pages were lost once and are planned again."""
         return any(shard_id in self._shard_ids for planned in part for shard_id, _, _ in planned.ranges)
 
+    def is_again(self, document: Document) -> bool:
+        """Whether the log has had this object, or these bytes, and they were to be looked at again."""
+        return not self._seen_again.isdisjoint((_digest(document.uri, document.etag), _content(document)))
+
     def place(self, document: Document) -> Document:
         """Settle what depends on the documents before it: is it a duplicate, and what are its results called?
         The document counts as known from then on."""
-        content = bytes.fromhex(document.doc_id)[:16]
-        first_uri = self._uri_of_content.get(content) if document.doc_id else None
+        first_uri = self._uri_of_content.get(_content(document)) if document.doc_id else None
         if first_uri is not None and document.num_pages > 0:
             document = replace(document, status=DocumentStatus.DUPLICATE, duplicate_of=first_uri)
         document = replace(document, output_name=self._free_name(document))
@@ -99,8 +110,18 @@ class PlanIndex:
     def _is_lost(self, planned: Planned) -> bool:
         document = planned.document
         if document.status is DocumentStatus.DUPLICATE:  # the one that it repeats stands before it in the log
-            return bytes.fromhex(document.doc_id)[:16] not in self._uri_of_content
+            return _content(document) not in self._uri_of_content
         return any((shard_id, document.doc_id) in self.lost for shard_id, _, _ in planned.ranges)
+
+    def _forget(self, document: Document) -> None:
+        key = _digest(document.uri, document.etag)
+        self._objects.discard(key)
+        self._seen_again.add(key)
+        if document.status is DocumentStatus.DUPLICATE:
+            self._lost_duplicates.add(key)
+        else:
+            self._uri_of_content.pop(_content(document), None)
+            self._seen_again.add(_content(document))
 
     def _free_name(self, document: Document) -> str:
         owner = _digest(document.uri)
@@ -115,10 +136,11 @@ class PlanIndex:
         self.has_read |= _was_read(document)
         if document.status in self.retry:
             self._to_retry[key] = document.status
+            self._seen_again.add(key)
         else:
             self._to_retry.pop(key, None)
         if document.status in CONVERTED and document.doc_id:
-            self._uri_of_content.setdefault(bytes.fromhex(document.doc_id)[:16], document.uri)
+            self._uri_of_content.setdefault(_content(document), document.uri)
 
     def _take_name(self, document: Document) -> None:
         self._owner_of_name.setdefault(_digest(collision_key(document.output_name)), _digest(document.uri))
@@ -252,9 +274,11 @@ def _commit(
         news = [index.place(document) for document in pending if index.is_news(document)]
         if not news:
             return index, []
-        part = cut_shards(news, settings.pages_per_shard, fingerprint)
+        pages_per_shard = settings.pages_per_shard or PAGES_PER_SHARD
+        part = cut_shards(news, pages_per_shard, fingerprint)
         if index.holds_shard_of(part):
-            part = cut_shards(news, settings.pages_per_shard, f"{fingerprint} {number}")
+            part = cut_shards(news, pages_per_shard, f"{fingerprint} {number}")
+        part = [replace(planned, is_again=index.is_again(planned.document)) for planned in part]
         if append_part(folder, number, part):
             index.next_part += 1
             _log.info("planned part %d: %d documents", number, len(part))
@@ -281,6 +305,10 @@ def _shard_id(ranges: Sequence[tuple[Document, int, int]], fingerprint: str) -> 
     for document, start, stop in ranges:
         digest.update(f"\n{document.doc_id} {start} {stop} {document.uri}".encode())
     return digest.hexdigest()[:20]
+
+
+def _content(document: Document) -> bytes:
+    return bytes.fromhex(document.doc_id)[:16]
 
 
 def _digest(*parts: str) -> bytes:

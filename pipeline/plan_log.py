@@ -26,10 +26,14 @@ CONVERTED = (DocumentStatus.OK, DocumentStatus.TRUNCATED)
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A document and where its pages go: (shard_id, start, stop), none for a document without pages."""
+    """A document and where its pages go: (shard_id, start, stop), none for a document without pages.
+
+    `is_again`: what stands before it in the log of this object (URI and etag) or of these bytes, it takes the place of.
+    """
 
     document: Document
     ranges: tuple[tuple[str, int, int], ...] = ()
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,33 @@ class PartTotals:
     num_pages: int
     num_bytes: int
     num_shards: int
+    num_again: int = 0
+
+
+class Replaced:
+    """What later parts of the plan have taken the place of. Memory: what was planned again."""
+
+    def __init__(self, folder: Folder, keys: Sequence[str]) -> None:
+        self._objects: dict[tuple[str, str], int] = {}  # the last part that has it again
+        self._contents: dict[str, int] = {}
+        for key in keys:
+            if read_totals(folder, key).num_again:
+                self._add(part_number(key), read_part(folder, key))
+
+    def has(self, key: str, planned: Planned) -> bool:
+        """Whether this document of the part with this key no longer counts."""
+        document = planned.document
+        last = self._objects.get((document.uri, document.etag), -1)
+        if planned.ranges:
+            last = max(last, self._contents.get(document.doc_id, -1))
+        return last > part_number(key)
+
+    def _add(self, number: int, part: Sequence[Planned]) -> None:
+        for planned in part:
+            if planned.is_again:
+                self._objects[planned.document.uri, planned.document.etag] = number
+                if planned.ranges:
+                    self._contents[planned.document.doc_id] = number
 
 
 def part_key(number: int) -> str:
@@ -102,6 +133,7 @@ def _totals(part: Sequence[Planned]) -> PartTotals:
         num_pages=sum(stop - start for planned in part for _, start, stop in planned.ranges),
         num_bytes=sum(planned.document.size_bytes for planned in part),
         num_shards=len({shard_id for planned in part for shard_id, _, _ in planned.ranges}),
+        num_again=sum(planned.is_again for planned in part),
     )
 
 
@@ -126,13 +158,15 @@ def _to_row(planned: Planned) -> dict[str, object]:
         "duplicate_of": document.duplicate_of,
         "metadata": metadata_rows(document.metadata),
         "ranges": [{"shard_id": s, "start": start, "stop": stop} for s, start, stop in planned.ranges],
+        "is_again": planned.is_again,
     }
 
 
 def _from_row(row: dict[str, Any]) -> Planned:
     ranges = tuple((r["shard_id"], r["start"], r["stop"]) for r in row.pop("ranges"))
     status, metadata = DocumentStatus(row.pop("status")), tuple(map(_named_value, row.pop("metadata")))
-    return Planned(Document(status=status, metadata=metadata, **row), ranges)
+    is_again = row.pop("is_again", False)  # no column before version 2
+    return Planned(Document(status=status, metadata=metadata, **row), ranges, is_again)
 
 
 def _named_value(entry: dict[str, str] | tuple[str, str]) -> tuple[str, str]:

@@ -35,7 +35,8 @@ list of name and value; before version 2 a map, which not every program reads), 
 `num_tokens` (sum of output tokens; null for engines that count none).
 
 plan — one row a document: what the listing and the probe said (`metadata` as in `documents`), and `ranges`, its page
-ranges with the shard that each belongs to.
+ranges with the shard that each belongs to. `is_again` (since version 2): the row takes the place of all before it of
+this object or these bytes.
 
 nights — one file a night of `quire nightly`, the newest of which says what the inputs hold: one row a live object, and
 one for each that was deleted in that night.
@@ -181,6 +182,7 @@ PLAN = _schema(
         "duplicate_of": pa.string(),
         "metadata": _METADATA,
         "ranges": pa.list_(_RANGE),
+        "is_again": pa.bool_(),
     },
 )
 

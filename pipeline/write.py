@@ -36,19 +36,19 @@ class ShardWriter:
         self._put_table(timings_key(shard.shard_id), map(timing_row, timings), TIMINGS)
         rows = (page_row(page, self.provenance) for page in pages)
         do_count = put_once(self.folder, pages_key(shard.shard_id), to_parquet(rows, PAGES))
-        if do_count:
+        if do_count and shard.documents:
             self.write_documents(f"shard={shard.shard_id}", _whole_documents(shard, pages))
         return do_count
 
     def write_documents(self, name: str, documents: Iterable[tuple[Document, DocumentText | None]]) -> None:
-        """Write `documents/<name>.parquet` and the Markdown files of the documents that have a text."""
+        """Write `documents/<name>.parquet`, which may come out empty, and the Markdown files of the documents that have
+        a text."""
         rows = []
         for document, text in documents:
             rows.append(document_row(document, text, self.provenance["config_fingerprint"]))
             if text is not None and self.write_markdown_files:
                 self.folder.put(markdown_key(document), text.markdown_file.encode())
-        if rows:
-            self._put_table(documents_key(name), rows, DOCUMENTS)
+        self._put_table(documents_key(name), rows, DOCUMENTS)
 
     def _put_table(self, key: str, rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> None:
         self.folder.put(key, to_parquet(rows, schema))

@@ -16,7 +16,7 @@ from pipeline.config import StorageSettings
 from pipeline.discover import discover, read_manifest, refuse_own_output
 from pipeline.discover.leftovers import is_leftover
 from pipeline.discover.patterns import compile_pattern, is_match
-from pipeline.errors import ConfigError, CredentialsRefused, NotFound, WrongUsage
+from pipeline.errors import ConfigError, CredentialsRefused, NotFound
 from pipeline.storage import Folder, open_object
 from tests.conftest import TestBucket
 
@@ -187,7 +187,7 @@ def test_what_is_read_and_what_is_written_are_apart(
     (tmp_path / "in/scans").mkdir(parents=True)
     (tmp_path / "link").symlink_to("in")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(WrongUsage) if is_refused else nullcontext() as refused:
+    with pytest.raises(ConfigError) if is_refused else nullcontext() as refused:
         refuse_own_output(["s3://other/x", source], output)
     if is_refused:
         assert f"the source {source} is the output folder {output}, or lies in it: write to another" in str(

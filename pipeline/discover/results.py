@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from pipeline.config import StorageSettings
-from pipeline.errors import ConfigError, StorageError, WrongUsage
+from pipeline.errors import ConfigError, StorageError
 from pipeline.storage import open_folder
 from pipeline.storage.uris import is_s3_uri, local_path
 
@@ -26,11 +26,11 @@ _RESULT = re.compile(
 
 
 def refuse_own_output(sources: Sequence[str], output: str) -> None:
-    """Raise `WrongUsage` if a source is the output folder or lies in it: nobody could say what is to be read."""
+    """Raise `ConfigError` if a source is the output folder or lies in it: nobody could say what is to be read."""
     folder = _canonical(output)
     for source in sources:
         if not source.startswith("@") and _canonical(source).startswith(folder):
-            raise WrongUsage(
+            raise ConfigError(
                 f"the source {source} is the output folder {output}, or lies in it: write to another --output, which "
                 "may lie beside the source or in it"
             )

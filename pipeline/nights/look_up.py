@@ -21,17 +21,18 @@ from pipeline.storage import Folder
 from pipeline.tables import read_rows
 from pipeline.write import documents_key, pages_key
 
-_COLUMNS = ["doc_id", "outcome", "failure", "num_output_tokens"]
+_COLUMNS = ["doc_id", "outcome", "failure", "marks", "num_output_tokens"]
 _NUM_READERS = 8
 
 
 @dataclass(slots=True)
 class PageCounts:
-    """How the pages of some content ended. `failures`: failed pages, by kind."""
+    """How the pages of some content ended. `failures`: failed pages, by kind; `num_doubtful`: pages with marks."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     num_tokens: int = 0
+    num_doubtful: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ def _count_pages(folder: Folder, contents: Iterable[Planned]) -> dict[str, PageC
 def _count(row: Mapping[str, Any], counts: PageCounts) -> None:
     counts.outcomes[row["outcome"]] += 1
     counts.num_tokens += row["num_output_tokens"]
+    counts.num_doubtful += bool(row["marks"])
     if row["failure"]:
         counts.failures[row["failure"]["kind"]] += 1
 

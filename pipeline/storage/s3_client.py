@@ -23,7 +23,7 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
 from pipeline.config import StorageSettings
-from pipeline.errors import CredentialsRefused, StorageError
+from pipeline.errors import CredentialsRefused, StoreMisconfigured
 from pipeline.storage.s3_errors import Notice
 
 CONNECT_TIMEOUT_S = 10
@@ -85,7 +85,7 @@ def _open_bucket(name: str, settings: StorageSettings) -> Bucket:
         client = _client(session, settings)
         provider = None if settings.anonymous else _credential_provider(name, session)
     except (BotoCoreError, ValueError) as exc:  # boto3 raises ValueError for an endpoint that is no URL
-        raise StorageError(f"cannot open s3://{name}: {exc}") from exc
+        raise StoreMisconfigured(f"cannot open s3://{name}: {exc}") from exc
     endpoint_url = str(client.meta.endpoint_url)
     is_path_style = uses_path_style(endpoint_url, settings)
     store = S3Store(

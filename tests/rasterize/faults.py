@@ -26,9 +26,11 @@ _LIES: dict[str, Callable[[Json], None]] = {
     "no_hash": lambda reply: reply.update(sha256="\ud800"),
     "wide": lambda reply: reply["layout"].update(content_px=[10**30, 100]),
     "many_tokens": lambda reply: reply["layout"].update(num_image_tokens=2**40),
+    "damage": lambda reply: reply.update(damage="said so"),
+    "error": lambda reply: reply.update(failure={"kind": "render_error", "message": "said no"}),
     "odd_kind": lambda reply: reply.update(failure={"kind": "\ud800", "message": ""}),
 }
-"""What a process that a document has taken over might say of a page: no table could hold some of it."""
+"""What a process might say of a page; if a document has taken it over, also what no table could hold."""
 
 
 def write_faults(document: Path, faults: dict[str, str]) -> None:

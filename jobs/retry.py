@@ -1,0 +1,49 @@
+"""What an earlier run wrote down as failed and `--retry-failed` has planned again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import click
+
+from jobs.plan import Inputs
+from pipeline.account import Row, take_account
+from pipeline.config import Settings
+from pipeline.plan_log import CONVERTED
+from pipeline.records import DocumentStatus
+from pipeline.storage import open_folder
+
+_KIND = re.compile(r"[a-z_]*")
+_NEVER_FAILED = (DocumentStatus.OK, DocumentStatus.DUPLICATE, DocumentStatus.IGNORED)
+
+
+def with_failed(inputs: Inputs, settings: Settings, kind: str) -> Inputs:
+    """The inputs, and what of them is to be tried again: documents of which a page failed, and documents that could not
+    be read; with a `kind` those alone that failed so, or are marked so. Says how much that is."""
+    if not _KIND.fullmatch(kind):
+        raise click.UsageError(
+            f"--retry-failed takes a kind after an equals sign (--retry-failed=KIND), not {kind!r}"
+        )
+    account = take_account(open_folder(inputs.output, settings.storage), is_loss=lambda row: _is_failed(row, kind))
+    statuses = [status for status in DocumentStatus if status not in _NEVER_FAILED]
+    wanted = [status for status in statuses if (status == kind if kind else status not in CONVERTED)]
+    num_converted = len({loss.source.doc_id for loss in account.losses if not loss.is_replaced})
+    num_unread = sum(account.documents[status] for status in wanted)
+    what = f"that failed as {kind}" if kind else "that failed"
+    known = {**account.failures, **account.marks, **{s: account.documents[s] for s in statuses}}
+    there = ", ".join(sorted(name for name, number in known.items() if number)) or "nothing"
+    click.echo(
+        f"trying again {num_converted} converted and {num_unread} unread documents {what}"
+        + ("" if num_converted or num_unread else f"; what failed or is doubtful there: {there}"),
+        err=True,
+    )
+    return replace(inputs, lost=account.lost, retry=(DocumentStatus.UNREADABLE, *wanted))
+
+
+def _is_failed(row: Row, kind: str) -> bool:
+    """By a row of the books."""
+    failure = row["failure"]
+    if not kind:
+        return failure is not None
+    return kind in (failure and failure["kind"], *(mark["kind"] for mark in row["marks"] or ()))
