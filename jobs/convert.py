@@ -25,7 +25,7 @@ from jobs.options import (
     sources_and_output,
 )
 from jobs.plan import Inputs, describe, num_committed_pages, plan_totals, plan_with
-from jobs.retry import with_failed
+from jobs.retry import retry_option, with_failed
 from jobs.status import describe_account
 from pipeline.account import Account, take_account
 from pipeline.bottleneck import Verdict
@@ -37,6 +37,7 @@ from pipeline.finish import finish
 from pipeline.gate import Gate
 from pipeline.local_flow import convert_with
 from pipeline.metrics_port import metrics_port
+from pipeline.nights.log import latest_night
 from pipeline.prices import num_devices
 from pipeline.progress import Progress
 from pipeline.rasterize.sandbox import Sandbox
@@ -52,15 +53,7 @@ from pipeline.write import ShardWriter
 @flow_options
 @cost_options
 @limit_options
-@click.option(
-    "--retry-failed",
-    is_flag=False,
-    flag_value="",
-    metavar="[=KIND]",
-    help="Try again what earlier runs wrote down as failed: documents with failed pages, and those that could not be "
-    "read. With KIND only what failed so, or is doubtful so, as `quire status` names it. The rows of before count as "
-    "replaced.",
-)
+@retry_option
 @click.pass_context
 def convert_command(
     context: click.Context,
@@ -89,6 +82,8 @@ def convert_command(
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))
     if retry_failed is not None:
+        if latest_night(open_folder(output, settings.storage)).number:
+            raise click.UsageError(f"what is live in {output} is told by its nights: quire nightly --retry-failed")
         inputs = with_failed(inputs, settings, retry_failed)
     account = run(convert(inputs, settings, use_ray=ray is not None))
     click.echo(describe_account(account))

@@ -17,8 +17,8 @@ from pipeline.nights.look_up import Found
 from pipeline.plan_log import CONVERTED
 from pipeline.records import DocumentStatus
 
-_CHANGES = ("added", "edited", "touched", "renamed", "opened", "deleted")
-_NEW_BYTES = ("added", "edited", "opened")
+_CHANGES = ("added", "edited", "touched", "renamed", "opened", "retried", "deleted")
+_NEW_BYTES = ("added", "edited", "opened", "retried")
 _NOTHING_LOST = (*CONVERTED, DocumentStatus.IGNORED)
 _NUM_NAMES = 5
 _NUM_WORST = 10
@@ -56,7 +56,7 @@ class NightReport:
         rows = night.changes.to_pylist() if is_recorded else []
         seen = {before.doc_id for before in known.values() if before.status in CONVERTED}
         new_rows = [row for row in rows if row["change"] in _NEW_BYTES]
-        new = {row["doc_id"] for row in new_rows} - seen
+        new = {row["doc_id"] for row in new_rows if row["change"] == "retried" or row["doc_id"] not in seen}
         counts = [found.pages[doc_id] for doc_id in new if doc_id in found.pages]
         return cls(
             output=output,

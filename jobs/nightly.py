@@ -26,6 +26,7 @@ from jobs.options import (
     sources_and_output,
 )
 from jobs.plan import Inputs
+from jobs.retry import retry_option, with_failed
 from pipeline.config import Settings
 from pipeline.errors import TooManyGone
 from pipeline.nights.changes import Known, gone_objects, known_objects, next_night, unknown_refs
@@ -41,6 +42,7 @@ from pipeline.storage import open_folder
 @flow_options
 @cost_options
 @limit_options
+@retry_option
 @click.option(
     "--allow-deletions",
     is_flag=True,
@@ -57,6 +59,7 @@ def nightly_command(
     passwords: Path | None,
     ray: str | None,
     allow_deletions: bool,
+    retry_failed: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -76,6 +79,8 @@ def nightly_command(
     """
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))
+    if retry_failed is not None:
+        inputs = with_failed(inputs, settings, retry_failed)
     report = run(nightly(inputs, settings, ray is not None, allow_deletions))
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.describe())
     if report.has_failures(settings.flow.max_failed_share):
@@ -91,8 +96,8 @@ async def nightly(inputs: Inputs, settings: Settings, use_ray: bool, allow_delet
     inputs.insist()
     started = time.monotonic()
     folder = open_folder(inputs.output, settings.storage)
-    retry = [DocumentStatus.ENCRYPTED] if inputs.passwords else []
-    lost: frozenset[tuple[str, str]] = frozenset()
+    retry = [*inputs.retry, *([DocumentStatus.ENCRYPTED] if inputs.passwords else [])]
+    lost, is_second_time = inputs.lost, False
     while True:
         last = await asyncio.to_thread(latest_night, folder)
         listing = await asyncio.to_thread(lambda: {ref.uri: ref for ref in inputs.refs(settings)})
@@ -101,10 +106,10 @@ async def nightly(inputs: Inputs, settings: Settings, use_ray: bool, allow_delet
             check_gone(known, listing, settings.nightly.max_gone_share)
         tonight = replace(inputs, listing=tuple(listing.values()), lost=lost)
         account = await convert(tonight, settings, use_ray)
-        refs = list(unknown_refs(known, listing, retry))
+        refs = list(unknown_refs(known, listing, retry, account.converted_again))
         found = await asyncio.to_thread(look_up, folder, account.parts, refs, account.lost)
-        if found.lost and not lost:  # they changed while they were being read: list anew, and plan them again
-            lost = account.lost
+        if found.lost and not is_second_time:  # they changed while being read: list anew, and plan them again
+            lost, is_second_time = lost | account.lost, True
             continue
         night = next_night(last, known, listing, found.contents)
         if night is None or await asyncio.to_thread(commit_night, folder, night):

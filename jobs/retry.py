@@ -14,6 +14,15 @@ from pipeline.plan_log import CONVERTED
 from pipeline.records import DocumentStatus
 from pipeline.storage import open_folder
 
+retry_option = click.option(
+    "--retry-failed",
+    is_flag=False,
+    flag_value="",
+    metavar="[=KIND]",
+    help="Try again what earlier runs wrote down as failed: documents with failed pages, and those that could not be "
+    "read. With KIND only what failed so, or is doubtful so, as `quire status` names it. The rows of before count as "
+    "replaced.",
+)
 _KIND = re.compile(r"[a-z_]*")
 _NEVER_FAILED = (DocumentStatus.OK, DocumentStatus.DUPLICATE, DocumentStatus.IGNORED)
 

@@ -69,6 +69,7 @@ class Account:
     problems: list[str] = field(default_factory=list)
     parts: tuple[str, ...] = ()  # of the plan, by key: those that these books cover
     losses: list[Loss] = field(default_factory=list)
+    converted_again: frozenset[str] = frozenset()  # doc_ids of what is planned more than once
 
     @property
     def lost(self) -> frozenset[tuple[str, str]]:
@@ -124,8 +125,8 @@ def take_account(
     count. `is_loss` says which rows make a document of a shard one of the `losses`.
     """
     keys = part_keys(folder) if parts is None else list(parts)
-    account = Account(parts=tuple(keys))
     replaced = Replaced(folder, keys)
+    account = Account(parts=tuple(keys), converted_again=replaced.doc_ids)
     done = committed_shards(folder)  # after the plan: a shard is planned before it is written
     with ThreadPoolExecutor(_NUM_READERS) as readers:
         for key in keys:

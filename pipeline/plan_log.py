@@ -57,6 +57,11 @@ class Replaced:
             if read_totals(folder, key).num_again:
                 self._add(part_number(key), read_part(folder, key))
 
+    @property
+    def doc_ids(self) -> frozenset[str]:
+        """Of bytes whose pages are planned more than once."""
+        return frozenset(self._contents)
+
     def has(self, key: str, planned: Planned) -> bool:
         """Whether this document of the part with this key no longer counts."""
         document = planned.document

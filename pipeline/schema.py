@@ -44,7 +44,7 @@ one for each that was deleted in that night.
 | column | type | meaning |
 |---|---|---|
 | uri, etag, size_bytes | string, string, int64 | the object, as the listing gave it |
-| change | string | in this night: added, edited, touched, renamed, opened, deleted, or empty |
+| change | string | in this night: added, edited, touched, renamed, opened, retried, deleted, or empty |
 | renamed_from | string | where the same bytes were, gone in this night; empty unless change is renamed |
 | night | int32 | in which the row came about |
 | doc_id | string | sha256 of the bytes; empty for an object that is too large to be read |
@@ -54,7 +54,8 @@ one for each that was deleted in that night.
 | documents_file | string | the file with the row of `documents` that has its text; find it by doc_id |
 | pages_files | list of string | the files with its rows of `pages`; find them by doc_id |
 
-`touched` is another etag over the same bytes, `opened` a document for which there is a password now.
+`touched` is another etag over the same bytes, `opened` a document that can be read now (there is a password), `retried`
+one whose pages were read once more, since some had failed.
 
 timings — one row a page, for people: seconds of each stage, the host, and since version 2 `finished_at` (UTC). Kept
 out of `pages`, whose bytes follow from the documents and settings alone.

@@ -12,15 +12,18 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from jobs.convert import convert
+from jobs.convert import convert, convert_command
 from jobs.night_report import NightReport
+from jobs.nightly import nightly
 from jobs.plan import Inputs, make_plan
 from jobs.retry import with_failed
 from jobs.status import describe_account
 from pipeline.account import Account, take_account
 from pipeline.config import Settings, StorageSettings
 from pipeline.errors import RunStopped
+from pipeline.nights.current import current_documents, current_pages
 from pipeline.plan_log import part_keys, read_part
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.storage import Folder, open_folder
@@ -120,6 +123,27 @@ def test_only_what_failed_so_is_tried_again(
     assert "trying again 1 converted and 0 unread documents that failed as render_error" in capsys.readouterr().err
     with pytest.raises(click.UsageError, match="after an equals sign"):
         with_failed(inputs, settings, "in/")
+
+
+def test_nights_go_along_with_what_is_tried_again(inputs: Inputs, tmp_path: Path) -> None:
+    settings = scripted_settings(tmp_path)
+
+    def night(inputs: Inputs) -> NightReport:
+        return asyncio.run(nightly(inputs, settings, use_ray=False))
+
+    with faulty_machine():
+        assert night(inputs).has_failures()
+    assert not night(inputs).is_recorded
+    report = night(with_failed(inputs, settings, ""))
+    assert [Path(uri).name for uri in report.changes["retried"]] == ["hard.pdf", "z-copy.pdf"]
+    assert report.pages == Counter(ocr=2) and not report.has_failures()
+    assert not night(inputs).is_recorded
+    texts = {Path(row["uri"]).name: row["text"] for row in current_documents(out(inputs))}
+    assert len(texts) == 5 and texts["hard.pdf"] == texts["z-copy.pdf"] != ""
+    assert {row["outcome"] for row in current_pages(out(inputs))} == {"ocr", "blank"}
+    arguments = [*inputs.sources, "--output", inputs.output, "--retry-failed"]
+    refused = CliRunner().invoke(convert_command, arguments)
+    assert refused.exit_code == 2 and "quire nightly --retry-failed" in refused.output
 
 
 def test_documents_that_were_not_read_are_looked_at_again(inputs: Inputs, tmp_path: Path) -> None:

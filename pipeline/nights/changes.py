@@ -7,6 +7,7 @@ Memory: about 500 bytes a live object.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -39,22 +40,29 @@ class Known:
     etag: str
     doc_id: str
     status: str
+    documents_file: str
 
 
 def known_objects(night: Night) -> dict[str, Known]:
     """The live objects by URI."""
     live = night.live
-    columns = [live[name].to_pylist() for name in ("uri", "etag", "doc_id", "status")]
-    return {uri: Known(etag, doc_id, status) for uri, etag, doc_id, status in zip(*columns, strict=True)}
+    columns = [live[name].to_pylist() for name in ("uri", "etag", "doc_id", "status", "documents_file")]
+    # Many objects share a file, and with it a name.
+    rows = zip(*columns, strict=True)
+    return {uri: Known(etag, doc_id, status, sys.intern(file)) for uri, etag, doc_id, status, file in rows}
 
 
 def unknown_refs(
-    known: Mapping[str, Known], listing: Mapping[str, DocumentRef], retry: Collection[DocumentStatus]
+    known: Mapping[str, Known],
+    listing: Mapping[str, DocumentRef],
+    retry: Collection[DocumentStatus],
+    converted_again: Collection[str] = (),
 ) -> Iterator[DocumentRef]:
-    """The listed objects that are new or have another etag, or whose status is worth another look."""
+    """The listed objects that are new or have another etag, whose status is worth another look, or whose bytes (doc_id)
+    were converted once more."""
     for ref in listing.values():
         before = known.get(ref.uri)
-        if before is None or before.etag != ref.etag or before.status in retry:
+        if before is None or before.etag != ref.etag or before.status in retry or before.doc_id in converted_again:
             yield ref
 
 
@@ -122,6 +130,8 @@ def _change(before: Known | None, ref: DocumentRef, content: Content) -> str:
         return "edited"
     if content.status != before.status:
         return "opened"
+    if content.documents_file != before.documents_file:
+        return "retried"
     return "touched" if is_touched else ""
 
 
