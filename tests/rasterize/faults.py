@@ -58,24 +58,6 @@ class KilledAtStart(RenderWorker):
         super().__init__(settings, arena)
 
 
-class Evicted(RenderWorker):
-    """The file leaves the cache before a request is handled, and another process fetches it again before the reply is
-    sent: at the first two requests, so that neither renderer finds it."""
-
-    _num_left = 2
-
-    def handle(self, request: Json) -> Json:
-        if not self._num_left:
-            return super().handle(request)
-        self._num_left -= 1
-        path = Path(request["path"])
-        data = path.read_bytes()
-        path.unlink()
-        reply = super().handle(request)
-        path.write_bytes(data)
-        return reply
-
-
 class FaultyWorker(RenderWorker):
     """Does what the real one does, except where a fault is planned."""
 

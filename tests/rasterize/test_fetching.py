@@ -2,18 +2,20 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
-from pipeline.config import StorageSettings
+from pipeline.config import RenderSettings, StorageSettings
 from pipeline.discover import discover
 from pipeline.errors import ConfigError, StorageError
 from pipeline.fetch import SourceCache
 from pipeline.probe import Prober
 from pipeline.rasterize.fetching import FetchingRasterizer
-from pipeline.rasterize.sandbox import Sandbox
+from pipeline.rasterize.sandbox import Probe, Sandbox
 from pipeline.records import DocumentStatus, PageImage, PageRange, RasterizedPage
 from tests import documents
 from tests.conftest import TestBucket
@@ -73,28 +75,58 @@ async def test_a_document_that_is_evicted_while_it_is_read_is_fetched_again(
     assert not [page.failure for page in pages if page.failure]
 
 
-@pytest.fixture
-def evicted(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
-    return make_sandbox(target="tests.rasterize.faults:Evicted")
+class EvictedFirst(Sandbox):
+    """Two times the cache's file is gone just before it is opened, and another process fetches it again at once."""
+
+    num_left = 2
+
+    async def probe(self, path: Path) -> Probe:
+        with self.evicted(path):
+            return await super().probe(path)
+
+    async def rasterize(
+        self, path: Path, source: PageRange, page_indices: Sequence[int], mode: str
+    ) -> AsyncIterator[RasterizedPage[PageImage]]:
+        with self.evicted(path):
+            async for page in super().rasterize(path, source, page_indices, mode):
+                yield page
+
+    @contextmanager
+    def evicted(self, path: Path) -> Generator[None]:
+        self.num_left, data = self.num_left - 1, path.read_bytes()
+        if self.num_left >= 0:
+            path.unlink()
+        try:
+            yield
+        finally:
+            path.write_bytes(data)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def evicted() -> AsyncIterator[EvictedFirst]:
+    async with EvictedFirst(RenderSettings(), num_workers=1) as sandbox:
+        yield sandbox
 
 
 async def test_no_page_is_blamed_where_its_document_was_evicted_and_is_back_at_once(
-    tmp_path: Path, evicted: Sandbox, moto_bucket: TestBucket
+    tmp_path: Path, evicted: EvictedFirst, moto_bucket: TestBucket
 ) -> None:
     moto_bucket.put("a.pdf", PDF)
     cache = SourceCache(tmp_path / "cache", 1 << 20, moto_bucket.settings)
     pages = await render(cache, evicted, page_range(f"{moto_bucket.uri}/a.pdf"))
     assert [(page.page_index, page.failure) for page in pages] == [(index, None) for index in range(4)]
+    assert evicted.num_left == -1
 
 
 async def test_no_document_is_blamed_where_it_was_evicted_and_is_back_at_once(
-    tmp_path: Path, evicted: Sandbox, moto_bucket: TestBucket
+    tmp_path: Path, evicted: EvictedFirst, moto_bucket: TestBucket
 ) -> None:
     moto_bucket.put("a.pdf", PDF)
     (ref,) = discover([f"{moto_bucket.uri}/a.pdf"], moto_bucket.settings)
     prober = Prober(SourceCache(tmp_path / "cache", 1 << 20, moto_bucket.settings), evicted, 1 << 20, 10)
     document = await prober.probe(ref)
     assert (document.status, document.num_pages, document.detail) == (DocumentStatus.OK, 4, "")
+    assert evicted.num_left == -1
 
 
 def rewrite(path: Path) -> None:
