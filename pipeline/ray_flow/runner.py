@@ -27,6 +27,7 @@ from pipeline.held_image import HeldImage
 from pipeline.local_flow import make_converter
 from pipeline.metrics import Tally, tally
 from pipeline.rasterize.known_page import rasterize_known_page
+from pipeline.ray_flow.homes import Homes
 from pipeline.ray_flow.metrics import ray_report
 from pipeline.ray_flow.workers import MAX_CALLS, Work, cause, is_loss, rasterize_chunk, remote
 from pipeline.records import Failure, PageRange, PageResult, RasterizedPage, Recognition, Request, Shard
@@ -127,15 +128,17 @@ class RayRasterizer:
 
     def __init__(self, work: Work) -> None:
         self._work = ray.put(work)
-        num_cpus = work.settings.ray.rasterizer_cpus or needs(work.settings).rasterizer_cpus
-        self._task = rasterize_chunk.options(num_cpus=num_cpus)
+        self._num_cpus = work.settings.ray.rasterizer_cpus or needs(work.settings).rasterizer_cpus
+        self._homes = Homes()
 
     async def rasterize(
         self, source: PageRange, page_indices: Sequence[int], mode: str
     ) -> AsyncIterator[RasterizedPage[ImageRef]]:
         left = list(page_indices)
         for _ in range(MAX_LOSSES):
-            stream = self._task.remote(self._work, source, left, mode)
+            strategy = await self._homes.strategy(source.doc_id)
+            task = rasterize_chunk.options(num_cpus=self._num_cpus, scheduling_strategy=strategy)
+            stream = task.remote(self._work, source, left, mode)
             try:
                 while left:
                     page: RasterizedPage[ImageRef] = await (await anext(stream))

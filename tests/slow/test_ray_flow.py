@@ -16,6 +16,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 from ray.exceptions import RayError
+from ray.experimental import get_object_locations
 
 from jobs.convert import convert
 from jobs.plan import Inputs, make_plan
@@ -34,8 +35,9 @@ from pipeline.ray_flow import cluster, workers
 from pipeline.ray_flow import feeder as feeder_module
 from pipeline.ray_flow.cluster import Cluster as RunCluster
 from pipeline.ray_flow.feeder import Feeder
-from pipeline.ray_flow.runner import RayEngineHost, RunnerActor, _next_unfetched
-from pipeline.ray_flow.workers import EngineActor, EngineWorker
+from pipeline.ray_flow.homes import home
+from pipeline.ray_flow.runner import RayEngineHost, RayRasterizer, RunnerActor, _next_unfetched
+from pipeline.ray_flow.workers import EngineActor, EngineWorker, Work
 from pipeline.records import PageImage, PageRange, Recognition, Request, Shard
 from pipeline.storage import open_folder
 from pipeline.usage import used_hours
@@ -228,6 +230,43 @@ def test_a_cluster_may_grow_into_its_work_and_a_lost_node_costs_only_what_was_on
     account = asyncio.run(run())
     assert account.pages.total() == sum(pages.values())
     assert account.pages["failed"] == 0
+
+
+def test_the_home_of_a_document_depends_on_no_order_and_moves_only_with_its_node() -> None:
+    nodes, doc_ids = [f"node {number}" for number in range(5)], [str(number) for number in range(1000)]
+    homes = {doc_id: home(doc_id, nodes) for doc_id in doc_ids}
+    assert homes == {doc_id: home(doc_id, reversed(nodes)) for doc_id in doc_ids}
+    assert all(150 < number < 250 for number in Counter(homes.values()).values())
+    moved = [doc_id for doc_id in doc_ids if home(doc_id, nodes[1:]) != homes[doc_id]]
+    assert moved == [doc_id for doc_id in doc_ids if homes[doc_id] == nodes[0]]
+
+
+@pytest.mark.soak
+def test_a_document_is_rendered_at_its_home(tmp_path: Path, growing: Cluster) -> None:
+    """All runners choose the same node for it, so that its bytes are fetched once; another one where that is busy."""
+    for _ in range(2):
+        add_node(growing, num_cpus=1)
+    settings = scripted_settings(tmp_path, "ray.shared_folders=true", "ray.rasterizer_cpus=1")
+    connected = ray_flow.connect(settings.ray, settings.metrics.port)
+    wait_for("the nodes to join", lambda: sum(node["Alive"] for node in ray.nodes()) == 3)
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Resources"].get("CPU")]
+
+    async def rendered_at(data: bytes) -> set[str]:
+        path, doc_id = tmp_path / "document.pdf", hashlib.sha256(data).hexdigest()
+        path.write_bytes(data)
+        source = PageRange(str(path), "", len(data), doc_id, "application/pdf", 2, 0, 2)
+        rasterizer = RayRasterizer(Work(settings, str(tmp_path / "out")))
+        images = [page.image async for page in rasterizer.rasterize(source, [0, 1], "tiny")]
+        await asyncio.gather(*images)  # and so they are at the head, too
+        return {node for place in get_object_locations(images).values() for node in place["node_ids"]} & set(nodes)
+
+    made = (documents.pdf([f"document {number}", "its second page"]) for number in range(100))
+    homes = {home(hashlib.sha256(data).hexdigest(), nodes): data for data in made}
+    assert len(homes) == 2
+    for node, data in homes.items():
+        wait_for("the nodes to be idle", lambda: ray.available_resources().get("CPU") == 2)
+        assert asyncio.run(rendered_at(data)) == {node}
+    ray_flow.disconnect(connected)
 
 
 def test_a_canary_stops_a_run_and_a_later_one_goes_on(tmp_path: Path, one_cpu: None) -> None:
