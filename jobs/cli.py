@@ -24,7 +24,7 @@ from pipeline.errors import (
     AccountingError,
     ConfigError,
     DamagedResults,
-    NoDocuments,
+    NothingThere,
     QuireError,
     RunStopped,
     SettingsChanged,
@@ -103,7 +103,7 @@ def main() -> None:
         _fail(str(exc), EXIT_STOPPED)
     except TooManyGone as exc:
         _fail(str(exc), EXIT_TOO_MANY_GONE)
-    except (ConfigError, SettingsChanged, NoDocuments, StoreMisconfigured) as exc:
+    except (ConfigError, SettingsChanged, NothingThere, StoreMisconfigured) as exc:
         _fail(str(exc), EXIT_WRONG_USAGE)
     except QuireError as exc:
         _fail(str(exc), EXIT_ERROR)

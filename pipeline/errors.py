@@ -10,7 +10,7 @@
     │   └── ObjectError         one object is at fault; others may be as they should
     │       ├── NotFound
     │       │   ├── FolderNotFound  nor is its bucket, or the local folder that it should be in
-    │       │   └── NoDocuments  a source that a person named is not there, or holds nothing to read
+    │       │   └── NothingThere  what a person named is not there, or holds nothing to read
     │       ├── PermissionDenied
     │       ├── Unreadable      it is there, and cannot be read
     │       └── SourceChanged   it does not hold the bytes that were listed or planned
@@ -74,7 +74,7 @@ class FolderNotFound(NotFound):
     pass
 
 
-class NoDocuments(NotFound):
+class NothingThere(NotFound):
     pass
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.config import Settings, fingerprint, result_settings
 from pipeline.engines.choose import model_name
-from pipeline.errors import DamagedResults, NotFound, SettingsChanged
+from pipeline.errors import DamagedResults, NotFound, NothingThere, SettingsChanged
 from pipeline.storage import Folder
 
 KEY = "quire.json"
@@ -72,12 +72,12 @@ def refuse_other_settings(folder: Folder, settings: Settings) -> None:
 
 
 def read(folder: Folder) -> dict[str, Any]:
-    """The folder's `quire.json`. Raises `NotFound` where there is none, and `DamagedResults`."""
+    """The folder's `quire.json`. Raises `NothingThere` where there is none, and `DamagedResults`."""
     try:
         described = json.loads(folder.get(KEY))
         return {name: described[name] for name in ("quire_version", "fingerprint", "settings", "versions")}
     except NotFound as exc:
-        raise NotFound(f"{folder.uri} is no output folder of Quire: it has no {KEY}") from exc
+        raise NothingThere(f"{folder.uri} is no output folder of Quire: it has no {KEY}") from exc
     except (ValueError, TypeError, KeyError) as exc:
         raise DamagedResults(
             f"{folder.uri}/{KEY} is damaged: bring it back from a copy; or, if you are sure of the settings that the "

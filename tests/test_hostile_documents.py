@@ -49,7 +49,7 @@ CASES: dict[str, tuple[Callable[[], bytes], str, list[str]]] = {
     "huge.pdf": (lambda: big_page(8400, 8400), "ok", ["ocr"]),
     "poster.pdf": (lambda: big_page(18000, 36000), "ok", ["ocr"]),
     "odd-name.pdf": (lambda: bad_resource_name(), "ok", ["failed"]),
-    "bomb.pdf": (lambda: documents.page_tree_pdf(4_000_000, 1), "ok", ["blank"]),
+    "bomb.pdf": (lambda: documents.page_tree_pdf(4_000_000, 1), "ok", ["failed"]),
     "blank.pdf": (lambda: documents.pdf(["", ""]), "ok", ["blank", "blank"]),
     "Same.pdf": (lambda: documents.pdf(["one case"]), "ok", ["ocr"]),
     "same.pdf": (lambda: documents.pdf(["other case"]), "ok", ["ocr"]),

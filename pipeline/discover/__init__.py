@@ -24,7 +24,7 @@ from pipeline.discover.manifest import looked_up, manifest_lines, read_manifest
 from pipeline.discover.patterns import PATTERN_CHARACTERS, compile_pattern, is_match
 from pipeline.discover.reference import reference
 from pipeline.discover.results import refuse_own_output, result_filter
-from pipeline.errors import NoDocuments, NotFound, ObjectError
+from pipeline.errors import NotFound, NothingThere, ObjectError
 from pipeline.records import DocumentRef
 from pipeline.storage import open_folder, open_object
 from pipeline.storage.uris import is_s3_uri, split_uri
@@ -36,7 +36,7 @@ def discover(sources: Sequence[str], settings: StorageSettings, output: str = ""
     """The documents of each source in turn, each source's in the order of their keys' bytes.
 
     Results of Quire are not given, those in `output` among them. A document that two sources share comes twice. Raises
-    NoDocuments for a source that does not exist or below which there is nothing to read, when its turn comes.
+    NothingThere for a source that does not exist or below which there is nothing to read, when its turn comes.
     """
     is_result = result_filter(output, settings)
     for source in dict.fromkeys(sources):
@@ -49,9 +49,9 @@ def discover(sources: Sequence[str], settings: StorageSettings, output: str = ""
                     num_found += 1
                     yield ref
         except NotFound as exc:  # a bucket, a manifest
-            raise NoDocuments(str(exc)) from exc
+            raise NothingThere(str(exc)) from exc
         if not num_found:
-            raise NoDocuments(f"there are no documents at {source}: {_hint(source, num_results)}")
+            raise NothingThere(f"there are no documents at {source}: {_hint(source, num_results)}")
 
 
 def _documents(source: str, settings: StorageSettings) -> Iterator[DocumentRef]:

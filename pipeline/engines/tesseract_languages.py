@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 
+from pipeline.child_process import child_environment
+
 _TIMEOUT_S = 60.0
 
 
@@ -14,10 +16,11 @@ def missing_for_tesseract(languages: str, program: str = "tesseract") -> str:
 
     `languages` as its option `-l` takes them: codes joined by "+", with a "~" before those that are not to be loaded.
     """
-    if shutil.which(program) is None:
+    path = shutil.which(program)
+    if path is None:
         return f"the program {program}: apt-get install tesseract-ocr"
     try:
-        there = _installed(program)
+        there = _installed(path)
     except (OSError, subprocess.SubprocessError) as exc:
         return f"a {program} that runs: {getattr(exc, 'stderr', None) or exc}".strip()
     wanted = [code.removeprefix("~") for code in languages.split("+")]
@@ -46,7 +49,6 @@ def _installed(program: str) -> list[str]:
 
 
 def environment_of_tesseract() -> dict[str, str]:
-    """What it needs of ours; no credentials."""
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "TESSDATA_PREFIX")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
-    return {**environment, "OMP_THREAD_LIMIT": "1"}
+    """A child process's, and where Tesseract finds its models if it is not where it looks itself."""
+    data = {name: os.environ[name] for name in ("TESSDATA_PREFIX",) if name in os.environ}
+    return {**child_environment(), **data, "OMP_THREAD_LIMIT": "1"}

@@ -356,5 +356,5 @@ def test_a_server_that_refuses_every_page_stops_the_run_and_leaves_no_row(tmp_pa
 
 def test_a_model_must_be_named() -> None:
     done = quire("convert", ".", "--output", "out", "--set", "engine.name=http")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "engine.model=NAME" in done.stderr

@@ -164,13 +164,13 @@ def test_a_manifest_and_a_glob(tmp_path: Path) -> None:
     ("arguments", "exit_code", "words"),
     [
         (["convert", "--output", "out"], 2, "nothing to read"),
-        (["convert", "no-such-folder", "--output", "out"], 1, "no-such-folder"),
+        (["convert", "no-such-folder", "--output", "out"], 2, "no-such-folder"),
         (["convert", "."], 2, "--output"),
         (["convert", ".", "--output", "out", "--engine", "magic"], 2, "magic"),
-        (["convert", ".", "--output", "out", "--set", "engine.nam=x"], 1, "nearest known one is engine.name"),
-        (["convert", ".", "--output", "out", "--set", 'engine.modes=["gundamm"]'], 1, "gundam"),
-        (["status", "nowhere"], 1, "no output folder of Quire"),
-        (["convert", "https://example.org/a.pdf", "--output", "out"], 1, "s3://"),
+        (["convert", ".", "--output", "out", "--set", "engine.nam=x"], 2, "nearest known one is engine.name"),
+        (["convert", ".", "--output", "out", "--set", 'engine.modes=["gundamm"]'], 2, "gundam"),
+        (["status", "nowhere"], 2, "no output folder of Quire"),
+        (["convert", "https://example.org/a.pdf", "--output", "out"], 2, "s3://"),
         (["frobnicate"], 2, "No such command"),
         (["convert", ".", "--output", ""], 2, "--output is empty"),
         (["plan", "", "--output", "out"], 2, "a source"),
@@ -178,8 +178,8 @@ def test_a_manifest_and_a_glob(tmp_path: Path) -> None:
         (["nightly", ".", "--output", "."], 2, "the source . is the output folder ., or lies in it"),
         (["plan", "a.pdf", "--output", "."], 2, "the source a.pdf is the output folder ., or lies in it"),
         (["plan", "--estimate", "a.pdf", "--output", "."], 2, "lies in it"),
-        (["convert", "a.pdf", "--output", "out", "--passwords", "utf16"], 1, "utf16: it has to be UTF-8"),
-        (["convert", "--manifest", "quoted", "--output", "out"], 1, "its first line is '\"a.pdf\"'"),
+        (["convert", "a.pdf", "--output", "out", "--passwords", "utf16"], 2, "utf16: it has to be UTF-8"),
+        (["convert", "--manifest", "quoted", "--output", "out"], 2, "its first line is '\"a.pdf\"'"),
     ],
 )
 def test_errors_say_what_and_what_next(
@@ -237,7 +237,7 @@ def test_what_the_machine_lacks_is_told_without_a_traceback(
     assert "Too many open files: 'model.bin': let this process open more files (ulimit -n)" in done.errors
 
 
-@pytest.mark.parametrize(("arguments", "exit_code"), [(["status", "nowhere"], 1), (["frobnicate"], 2)])
+@pytest.mark.parametrize(("arguments", "exit_code"), [(["status", "nowhere"], 2), (["frobnicate"], 2)])
 def test_a_process_ends_as_the_command_does(arguments: list[str], exit_code: int) -> None:
     done = quire(*arguments)
     assert (done.returncode, done.stdout) == (exit_code, "")
@@ -247,7 +247,7 @@ def test_a_process_ends_as_the_command_does(arguments: list[str], exit_code: int
 @pytest.mark.parametrize(
     ("variables", "exit_code", "words"),
     [
-        ({"LC_ALL": "C"}, 1, "no output folder of Quire"),
+        ({"LC_ALL": "C"}, 2, "no output folder of Quire"),
         ({"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, 2, "as ascii: set PYTHONUTF8=1"),
     ],
     ids=["which Python sees through", "which it is to keep"],

@@ -46,7 +46,7 @@ NASTY = [
     ("pdfjs__freetext_no_appearance.pdf", "ok", 1, "mupdf", []),
     ("unstructured__pdf2image-memory-error-test-400p.pdf", "ok", 400, "mupdf", [1]),
     ("unstructured__layout-parser-paper-with-empty-pages.pdf", "ok", 4, "mupdf", [1]),
-    ("pdfjs__scan-bad.pdf", "truncated", 1, "mupdf", []),
+    ("pdfjs__scan-bad.pdf", "ok", 1, "mupdf", []),
     ("pdfplumber__issue-848.pdf", "ok", 8, "mupdf", []),
     ("sample-files__imagemagick-images.pdf", "ok", 6, "mupdf", []),
     ("sample-files__habibi-rotated.pdf", "ok", 4, "mupdf", []),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,8 +176,10 @@ async def test_what_a_reader_says_as_it_ends_holds_nothing_of_this_installation(
 
 def test_what_a_reader_raises_ends_no_process(tmp_path: Path) -> None:
     worker = RenderWorker({"max_pixels": 10**6, "passwords": [], "renderers": []}, np.zeros(0, np.uint8))
-    reply = worker.handle({"op": "probe", "path": str(tmp_path / "gone"), "renderers": ["mupdf"]})
-    assert "No such file" in reply["failure"]["message"] and str(tmp_path) not in reply["failure"]["message"]
+    folder = os.open(tmp_path, os.O_RDONLY)
+    reply = worker.handle({"op": "probe", "fd": folder, "renderers": ["mupdf"]})
+    os.close(folder)
+    assert "directory" in reply["failure"]["message"] and str(tmp_path) not in reply["failure"]["message"]
 
 
 @pytest.mark.parametrize("fault", ["hang", "abort"])

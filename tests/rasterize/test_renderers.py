@@ -383,14 +383,14 @@ def test_previews_and_masks_of_a_tiff_are_no_pages(
         for size, more in zip(sizes, tags, strict=True):
             Image.new("L", (size, 300), "white").save(writer, "TIFF", tiffinfo=more)
             writer.newFrame()
-    path = write(buffer.getvalue())
-    document = open_document("pillow", path, "image/tiff", (), MAX_PIXELS)
-    assert document.num_pages == expected
     marks = [more.get(254, 1 if more.get(255) == 2 else 0) for more in tags]
     pages = [size for size, mark in zip(sizes, marks, strict=True) if not mark & 5] or sizes
-    found = [document.render(index, "page150", MAX_PIXELS).facts.width_pt for index in range(expected)]
+    with write(buffer.getvalue()).open("rb") as file:
+        document = open_document("pillow", file, "image/tiff", (), MAX_PIXELS)
+        assert document.num_pages == expected
+        found = [document.render(index, "page150", MAX_PIXELS).facts.width_pt for index in range(expected)]
+        document.close()
     assert found == [size / 2 for size in pages]
-    document.close()
 
 
 def test_a_rendering_process_loads_no_library_that_phones_home() -> None:

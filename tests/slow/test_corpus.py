@@ -30,7 +30,6 @@ STATUS = {  # of those that are not simply ok
     "pdfplumber__empty.pdf": {"empty"},
     "pypdf__r6-user-password.pdf": {"encrypted"},
     "pdfjs__poppler-67295-0.pdf": {"corrupt", "truncated", "ok", "empty"},
-    "pdfjs__scan-bad.pdf": {"truncated"},
 }
 MAX_RSS_BYTES = 1536 << 20
 LONG = "unstructured__pdf2image-memory-error-test-400p.pdf"  # three quarters of the corpus's pages
