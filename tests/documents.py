@@ -175,11 +175,23 @@ def drawing(size_px: tuple[int, int]) -> Image.Image:
     return picture
 
 
-def turned_jpeg(orientation: int, size_px: tuple[int, int] = (800, 1100)) -> bytes:
-    """A JPEG whose EXIF says how to turn it upright."""
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return image(size_px, file_format="JPEG", exif=exif.tobytes())
+def turned_image(orientation: int, size_px: tuple[int, int] = (800, 1100), file_format: str = "JPEG") -> bytes:
+    """An image whose EXIF says how to turn it upright."""
+    return image(size_px, file_format=file_format, exif=exif({0x0112: orientation}))
+
+
+def exif(tags: dict[int, float]) -> bytes:
+    made = Image.Exif()
+    made.update(tags)
+    return made.tobytes()
+
+
+def animation(file_format: str) -> bytes:
+    """Two frames, of which the first is the document."""
+    frames = [drawing((300, 300)), Image.new("RGB", (300, 300), "red")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, file_format, save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
 
 
 def tiff(num_frames: int) -> bytes:

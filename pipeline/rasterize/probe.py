@@ -5,6 +5,7 @@ This module decides; the renderers open. It runs in the child process (`worker.p
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unicodedata
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import BinaryIO
 
 from pipeline.rasterize import media_type
 from pipeline.rasterize.documents import one_line, open_document
-from pipeline.rasterize.views import RenderFailure, WrongPassword
+from pipeline.rasterize.views import OpenDocument, RenderFailure, WrongPassword
 from pipeline.records import DocumentStatus
 
 _METADATA_NAMES = {
@@ -135,11 +136,20 @@ def _probe_image(file: BinaryIO, kind: str, max_pixels: int) -> Probe:
             detail = "the end of the file is missing and nothing can be read"
             return Probe(kind, 0, DocumentStatus.TRUNCATED, detail)
         return Probe(kind, 0, DocumentStatus.CORRUPT, f"the image cannot be opened: {one_line(exc)}")
-    num_pages = document.num_pages
+    num_pages, detail = document.num_pages, _unread_of_image(document, file, kind)
     document.close()
     if is_cut_short:
         return Probe(kind, num_pages, DocumentStatus.TRUNCATED, "the end of the file is missing")
-    return Probe(kind, num_pages, DocumentStatus.OK, "")
+    return Probe(kind, num_pages, DocumentStatus.OK, detail)
+
+
+def _unread_of_image(document: OpenDocument, file: BinaryIO, kind: str) -> str:
+    num_frames = 1
+    with contextlib.suppress(Exception):  # a later frame is broken, which is not read anyway
+        num_frames = getattr(document, "num_frames", 1)
+    if num_frames > 1:
+        return f"{num_frames} frames, of which the first is read"
+    return "several images, of which the first is read" if media_type.has_more_images(file, kind) else ""
 
 
 def _clean_metadata(metadata: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

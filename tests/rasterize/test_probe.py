@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pymupdf
 import pytest
+from PIL import features
 
 from pipeline.config import RenderSettings
 from pipeline.rasterize import media_type
@@ -34,6 +35,11 @@ GIF = documents.image(mode="P", file_format="GIF")
 BMP = documents.image(file_format="BMP")
 FAX = documents.image(mode="1", file_format="TIFF", compression="group4")
 HEIC = documents.heic()
+AVIF = documents.image(file_format="AVIF")
+JP2 = documents.image(file_format="JPEG2000")
+J2K = documents.image(file_format="JPEG2000", no_jp2=True)
+PBM, PGM, PPM = (documents.image(mode=mode, file_format="PPM") for mode in ("1", "L", "RGB"))
+PLAIN_PGM = b"P2\n# by hand\n3 2\n255\n0 128 255\n0 128 255\n"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +79,34 @@ HEIC = documents.heic()
         ("whole.gif", GIF, "image/gif", 1, OK),
         ("junk behind.bmp", BMP + b"\0" * 5000, "image/bmp", 1, OK),
         ("junk behind.jpg", JPEG + b"\0" * 5000, "image/jpeg", 1, OK),
+        ("picture.avif", AVIF, "image/avif", 1, OK),
+        ("another brand.avif", AVIF.replace(b"ftypavif", b"ftypmif1"), "image/avif", 1, OK),
+        ("cut.avif", AVIF[: len(AVIF) // 2], "image/avif", 0, TRUNCATED),
+        ("cut at its end.avif", AVIF[:-4], "image/avif", None, TRUNCATED),
+        ("junk behind.avif", AVIF + b"\0" * 5000, "image/avif", 1, OK),
+        ("picture.jp2", JP2, "image/jp2", 1, OK),
+        ("codestream.j2k", J2K, "image/jp2", 1, OK),
+        ("cut.jp2", JP2[: len(JP2) // 2], "image/jp2", 1, TRUNCATED),
+        ("cut.j2k", J2K[: len(J2K) // 2], "image/jp2", 1, TRUNCATED),
+        ("cut early.j2k", J2K[:50], "image/jp2", None, TRUNCATED),
+        ("junk behind.jp2", JP2 + b"\0" * 5000, "image/jp2", 1, OK),
+        ("picture.pbm", PBM, "image/x-portable-anymap", 1, OK),
+        ("picture.pgm", PGM, "image/x-portable-anymap", 1, OK),
+        ("picture.ppm", PPM, "image/x-portable-anymap", 1, OK),
+        ("numbers.pgm", PLAIN_PGM, "image/x-portable-anymap", 1, OK),
+        ("comment.pgm", PGM.replace(b"P5\n", b"P5 # a scan\r\n", 1), "image/x-portable-anymap", 1, OK),
+        ("cut.pbm", PBM[:-1], "image/x-portable-anymap", 1, TRUNCATED),
+        ("cut.pgm", PGM[:-1], "image/x-portable-anymap", 1, TRUNCATED),
+        ("cut.ppm", PPM[: len(PPM) // 2], "image/x-portable-anymap", 1, TRUNCATED),
+        (
+            "16 bits, cut.pgm",
+            documents.image(mode="I;16", file_format="PPM")[:-1],
+            "image/x-portable-anymap",
+            1,
+            TRUNCATED,
+        ),
+        ("junk behind.ppm", PPM + b"\0" * 5000, "image/x-portable-anymap", 1, OK),
+        ("words.ppm", b"P5 is the largest of the 5 pumps, and P6 the next", "", 0, UNSUPPORTED),
         ("broken.tif", b"II*\0\x08\0\0\0" + b"\xff" * 100, "image/tiff", 0, CORRUPT),
     ],
 )
@@ -92,6 +126,27 @@ async def test_a_sandbox_finds_the_same(sandbox: Sandbox, write: Write, data: by
     path = write(data)
     with path.open("rb") as file:
         assert await sandbox.probe(path) == probe(file, (), ("mupdf", "pdfium"), 50_000_000)
+
+
+@pytest.mark.parametrize(("kind", "part"), [(media_type.AVIF, "avif"), (media_type.JPEG_2000, "jpg_2000")])
+def test_formats_that_pillow_was_built_without(
+    write: Write, monkeypatch: pytest.MonkeyPatch, kind: str, part: str
+) -> None:
+    monkeypatch.setattr(features, "check", lambda name: name != part)
+    with write(AVIF if kind == media_type.AVIF else JP2).open("rb") as file:
+        found = probe(file, (), (), 50_000_000)
+    assert (found.media_type, found.status) == (kind, UNSUPPORTED)
+    assert f"without {part}: pip install" in found.detail
+
+
+def test_what_an_image_file_holds_beside_its_page_is_told(write: Write) -> None:
+    animations = [documents.animation(file_format) for file_format in ("GIF", "WEBP", "PNG", "AVIF")]
+    cases = dict.fromkeys(animations, "2 frames") | dict.fromkeys((PGM + PGM, PBM + b"\n" + PBM), "several images")
+    for data, words in cases.items():
+        with write(data).open("rb") as file:
+            found = probe(file, (), (), 50_000_000)
+        assert (found.status, found.num_pages) == (OK, 1)
+        assert found.detail == f"{words}, of which the first is read"
 
 
 def test_an_image_that_pillow_refuses_to_open_is_too_large(write: Write) -> None:
