@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -82,6 +83,9 @@ class ImageDocument:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         return ()
+
+    def embedded_files(self, num_pages: int) -> Iterator[str]:
+        return iter(())
 
     def render(self, page_index: int, mode: str, max_pixels: int) -> Rendering:
         """One frame at one mode."""

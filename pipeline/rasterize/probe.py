@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pipeline.rasterize import media_type
+from pipeline.rasterize import embedded_files, media_type
 from pipeline.rasterize.documents import one_line, open_document
 from pipeline.rasterize.views import OpenDocument, RenderFailure, WrongPassword
-from pipeline.records import DocumentStatus
+from pipeline.records import NUM_EMBEDDED_FILES, DocumentStatus
 
 _METADATA_NAMES = {
     "title": "title",
@@ -49,6 +49,7 @@ class _Look:
     is_repaired: bool = False
     error: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
+    unread: str = ""
 
 
 def probe(file: BinaryIO, passwords: tuple[str, ...], renderers: Sequence[str], max_pixels: int) -> Probe:
@@ -86,7 +87,11 @@ def _look(file: BinaryIO, renderer: str, passwords: tuple[str, ...]) -> _Look:
         return _Look(error=f"{renderer}: {one_line(exc)}")
     try:
         is_repaired = bool(getattr(document, "is_repaired", False))
-        return _Look(document.num_pages, is_repaired, metadata=_clean_metadata(document.metadata))
+        metadata = _clean_metadata(document.metadata)
+        unread, num_files = _embedded_files(document, file)
+        if num_files:
+            metadata += ((NUM_EMBEDDED_FILES, str(num_files)),)
+        return _Look(document.num_pages, is_repaired, metadata=metadata, unread=unread)
     except Exception as exc:
         return _Look(error=f"{renderer}: {one_line(exc)}")
     finally:
@@ -97,10 +102,21 @@ def _found(look: _Look, is_cut_short: bool) -> Probe:
     # A file may lack its end mark and be whole otherwise: it is truncated only if it had to be repaired too,
     # which pdfium does not tell.
     if is_cut_short and look.is_repaired:
-        detail = f"the end of the file is missing; pages found: {look.num_pages}"
-        return Probe(media_type.PDF, look.num_pages, DocumentStatus.TRUNCATED, detail, look.metadata)
-    detail = "the file was damaged and has been repaired" if look.is_repaired else ""
-    return Probe(media_type.PDF, look.num_pages, DocumentStatus.OK, detail, look.metadata)
+        status, detail = DocumentStatus.TRUNCATED, f"the end of the file is missing; pages found: {look.num_pages}"
+    else:
+        status = DocumentStatus.OK
+        detail = "the file was damaged and has been repaired" if look.is_repaired else ""
+    detail = "; ".join(filter(None, (detail, look.unread)))
+    return Probe(media_type.PDF, look.num_pages, status, detail, look.metadata)
+
+
+def _embedded_files(document: OpenDocument, file: BinaryIO) -> tuple[str, int]:
+    """What to say of the files inside it, and how many there are."""
+    try:
+        num_pages = embedded_files.MOST_PAGES if embedded_files.may_be_annotated(file) else 0
+        return embedded_files.told(document.embedded_files(num_pages), file)
+    except Exception as exc:  # its pages can be read all the same
+        return f"whether files are embedded cannot be told: {one_line(exc)}", 0
 
 
 def _nothing_found(looks: list[_Look], is_cut_short: bool) -> Probe:

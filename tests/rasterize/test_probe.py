@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pymupdf
@@ -192,6 +193,58 @@ async def test_metadata_does_not_depend_on_the_renderer(make_sandbox: Make, writ
         sandbox = make_sandbox(RenderSettings(renderer=renderer))
         found.append(await sandbox.probe(path))
     assert sorted(found[0].metadata) == sorted(found[1].metadata)
+
+
+PORTFOLIO = b"/Collection<</Type/Collection/View/T>>"
+SEVEN = [b"%d.csv" % number for number in range(7)]
+
+
+@pytest.mark.parametrize("renderer", ["mupdf", "pdfium"])
+@pytest.mark.parametrize("is_compressed", [False, True])
+@pytest.mark.parametrize(
+    ("made", "words", "num_files"),
+    [
+        ({}, "", 0),
+        ({"catalog": PORTFOLIO}, "", 0),
+        ({"attached": [b"a.xml"]}, "1 embedded file is not read (a.xml)", 1),
+        ({"attached": [b"a.xml"], "is_flat": True}, "1 embedded file is not read (a.xml)", 1),
+        ({"annotated": [b"b.pdf"]}, "1 embedded file is not read (b.pdf)", 1),
+        (
+            {"attached": [b"a.xml", b"c.doc"], "annotated": [b"b.pdf", b"a.xml"]},
+            "3 embedded files are not read (a.xml, c.doc, b.pdf)",
+            3,
+        ),
+        ({"attached": SEVEN}, "7 embedded files are not read (0.csv, 1.csv, 2.csv, 3.csv, 4.csv, …)", 7),
+        (
+            {"attached": SEVEN[:2], "catalog": PORTFOLIO},
+            "a portfolio, whose pages may be no more than a cover: 2 embedded files are not read (0.csv, 1.csv)",
+            2,
+        ),
+        (
+            {"attached": [b"\xfe\xff\x65\xe5\x20\x2e\x00\x07", b"x" * 500, b"\n"]},  # turned around, a bell
+            f"3 embedded files are not read (日, {'x' * 60}, without a name)",
+            3,
+        ),
+    ],
+)
+def test_files_inside_are_told_of(
+    write: Write, renderer: str, is_compressed: bool, made: dict[str, Any], words: str, num_files: int
+) -> None:
+    data = documents.pdf_with_files(**made)
+    if is_compressed:
+        data = pymupdf.open(stream=data, filetype="pdf").tobytes(use_objstms=True, deflate=True)
+        assert b"FileAttachment" not in data
+    with write(data).open("rb") as file:
+        found = probe(file, (), (renderer,), 0)
+    assert (found.status, found.num_pages, found.detail) == (OK, 1, words)
+    assert int(dict(found.metadata).get("num_embedded_files", 0)) == num_files
+
+
+@pytest.mark.parametrize("renderer", ["mupdf", "pdfium"])
+def test_of_a_hundred_thousand_files_inside_a_thousand_are_counted(write: Write, renderer: str) -> None:
+    with write(documents.pdf_with_files([b"a"] * 100_000)).open("rb") as file:
+        found = probe(file, (), (renderer,), 0)
+    assert found.detail == "1000 or more embedded files are not read (a, a, a, a, a, …)"
 
 
 async def test_heic(sandbox: Sandbox, write: Write) -> None:
