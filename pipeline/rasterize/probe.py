@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from pipeline.rasterize import embedded_files, media_type
 from pipeline.rasterize.documents import one_line, open_document
+from pipeline.rasterize.unread_types import name_of
 from pipeline.rasterize.views import OpenDocument, RenderFailure, WrongPassword
 from pipeline.records import NUM_EMBEDDED_FILES, DocumentStatus
 
@@ -58,7 +59,13 @@ def probe(file: BinaryIO, passwords: tuple[str, ...], renderers: Sequence[str], 
         return Probe("", 0, DocumentStatus.EMPTY, "the file has no bytes")
     kind = media_type.sniff_file(file)
     if not kind:
-        return Probe("", 0, DocumentStatus.UNSUPPORTED, "neither a PDF nor an image of a type that is read")
+        name = name_of(file)
+        detail = (
+            f"seems to be {name}, which is not read"
+            if name
+            else "neither a PDF nor an image of a type that is read"
+        )
+        return Probe("", 0, DocumentStatus.UNSUPPORTED, detail)
     if kind != media_type.PDF:
         return _probe_image(file, kind, max_pixels)
     return _probe_pdf(file, passwords, renderers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,59 @@ async def test_metadata_does_not_depend_on_the_renderer(make_sandbox: Make, writ
         sandbox = make_sandbox(RenderSettings(renderer=renderer))
         found.append(await sandbox.probe(path))
     assert sorted(found[0].metadata) == sorted(found[1].metadata)
+
+
+def zipped(*names: str, first: str = "") -> bytes:
+    """An archive whose files are empty, but for one that says what it is, before all others."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        if first:
+            archive.writestr("mimetype", first)
+        for name in names:
+            archive.writestr(name, "")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (zipped("[Content_Types].xml", *map(str, range(2000)), "word/document.xml"), "a Word document (docx)"),
+        (zipped("_rels/.rels", "xl/workbook.xml"), "an Excel workbook (xlsx)"),
+        (zipped("ppt/presentation.xml"), "a PowerPoint presentation (pptx)"),
+        (zipped("content.xml", first="application/vnd.oasis.opendocument.text"), "an OpenDocument text"),
+        (zipped(first="application/epub+zip"), "an EPUB book"),
+        (zipped("scans/1.pdf"), "a ZIP archive"),
+        (b"PK\3\4", "a ZIP archive"),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600),
+            "an Office document as before 2007 (doc, xls, ppt or msg)",
+        ),
+        (b"{\\rtf1\\ansi Dear reader}", "an RTF document"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "a PostScript document"),
+        (b"AT&TFORM\0\0\1\0DJVM", "a DjVu document"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjpm ", "a film or a layered document of JPEG 2000"),
+        (b"\0\0\0\x20ftypisom\0\0\2\0isomavc1", "a film"),
+        (b"\xff\x0a\xfa\x7f\x01", "a JPEG XL image"),
+        (b"\n\5\1\x08\0\0\0\0", "a PCX image"),
+        (b"P7\nWIDTH 1\n", "a PAM image"),
+        (b"folder/scan.pdf" + bytes(242) + b"ustar\x0000", "a tar archive"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><invoice/>", "an XML file"),
+        (b"\n<!DOCTYPE html><p>words", "an HTML page"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
+        (b"Received: from a.example by b.example\r\nSubject: scans\r\n", "an e-mail"),
+        ("Liebe Leserin, größere Wörter".encode(), "plain text"),
+        (b"x" * 1023 + "ö".encode(), "plain text"),  # the head ends within a letter
+        (b"\n\5 and more", ""),
+        (bytes(range(200, 256)), ""),
+    ],
+)
+def test_what_is_not_read_is_named(write: Write, data: bytes, name: str) -> None:
+    with write(data).open("rb") as file:
+        found = probe(file, (), (), 0)
+    words = (
+        f"seems to be {name}, which is not read" if name else "neither a PDF nor an image of a type that is read"
+    )
+    assert (found.media_type, found.status, found.detail) == ("", UNSUPPORTED, words)
 
 
 PORTFOLIO = b"/Collection<</Type/Collection/View/T>>"
