@@ -57,6 +57,11 @@ def describe_account(account: Account) -> str:
         )
     if account.num_doubtful:
         lines.append(f"doubtful   {account.num_doubtful} pages that did not fail: " + _counts(account.marks))
+    if account.num_with_embedded_files:
+        lines.append(
+            f"embedded   {account.num_with_embedded_files} documents have files inside, which are not read; "
+            "see the table documents, column detail"
+        )
     unread = list(account.unread.items())
     lines += [f"  {status:<12}{printable(uri)}  {printable(detail)}" for uri, (status, detail) in unread[:20]]
     if len(unread) > 20:
@@ -77,6 +82,7 @@ def _as_json(account: Account) -> dict[str, Any]:
         "failed_pages": [asdict(page) for page in account.failed],
         "num_doubtful": account.num_doubtful,
         "marks": dict(account.marks),
+        "num_with_embedded_files": account.num_with_embedded_files,
         "num_pages": account.num_pages,
         "num_shards": account.num_shards,
         "num_shards_done": account.num_shards_done,

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.errors import AccountingError
 from pipeline.plan_log import CONVERTED, Planned, Replaced, part_keys, read_part, shards_of
-from pipeline.records import DocumentStatus, Outcome, PageRange, Shard
+from pipeline.records import NUM_EMBEDDED_FILES, DocumentStatus, Outcome, PageRange, Shard
 from pipeline.storage import Folder
 from pipeline.tables import read_rows
 from pipeline.write import committed_shards, pages_key
@@ -66,6 +66,7 @@ class Account:
     num_shards: int = 0
     num_shards_done: int = 0
     unread: dict[str, tuple[str, str]] = field(default_factory=dict)  # (status, detail) by URI
+    num_with_embedded_files: int = 0  # documents that are converted, and hold files that are not
     problems: list[str] = field(default_factory=list)
     parts: tuple[str, ...] = ()  # of the plan, by key: those that these books cover
     losses: list[Loss] = field(default_factory=list)
@@ -165,6 +166,8 @@ def _count_documents(live: Iterable[Planned], account: Account) -> None:
     for planned in live:
         document, status = planned.document, planned.document.status
         account.documents[status.value] += 1
+        if status in CONVERTED and NUM_EMBEDDED_FILES in dict(document.metadata):
+            account.num_with_embedded_files += 1
         if planned.ranges or status in (DocumentStatus.DUPLICATE, DocumentStatus.IGNORED):
             account.unread.pop(document.uri, None)
         else:

@@ -71,7 +71,7 @@ class RenderSettings:
     probe_cpu_s: Seconds = 60.0  # to open a document
     memory_mb: Positive = 1024  # private memory of one rendering process
     sandbox: CageMode = "best"  # "require": the whole cage or no run; "best": what the machine has of it
-    num_workers: int = 0  # rendering processes; 0: one per core
+    num_workers: int = 0  # rendering processes; 0: one per core that may be used
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from pipeline.background import run_beside
 from pipeline.bottleneck import Machinery, Verdict
 from pipeline.config import FlowSettings, Settings, StorageSettings
 from pipeline.convert import Converter, PageObserver, Writer, convert_shards
+from pipeline.cores import num_cores
 from pipeline.engines.base import Engine
-from pipeline.engines.choose import LocalHost, ladder, make_engine, needs, num_cores
+from pipeline.engines.choose import LocalHost, ladder, make_engine, needs
 from pipeline.engines.pool import EnginePool
 from pipeline.errors import ConfigError
 from pipeline.fetch import SourceCache

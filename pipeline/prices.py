@@ -7,7 +7,8 @@ known of a GPU type here; `jobs/pace.py` reckons how fast it is.
 from __future__ import annotations
 
 from pipeline.config import Settings
-from pipeline.engines.choose import needs, num_cores
+from pipeline.cores import num_cores
+from pipeline.engines.choose import needs
 from pipeline.errors import ConfigError
 
 GPU_PRICES = {"A100-40G": 2.74, "A100-80G": 3.43, "H100": 6.88, "H200": 7.91, "L40S": 1.86}

@@ -80,6 +80,11 @@ class DocumentRef:
     name: str
 
 
+NUM_EMBEDDED_FILES = "num_embedded_files"
+"""The name in a document's metadata under which the number of files inside it stands, which are not read; absent for
+none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A document as planning knows it.

@@ -63,6 +63,30 @@ def raw_pdf(objects: Sequence[bytes]) -> bytes:
     return bytes(out)
 
 
+def pdf_with_files(
+    attached: Sequence[bytes] = (), annotated: Sequence[bytes] = (), catalog: bytes = b"", is_flat: bool = False
+) -> bytes:
+    """A page, and files inside: attachments of these names, below a node of their name tree or not, and annotations of
+    the page that hold one."""
+    specification = b"<</Type/Filespec/F(plain)/UF(%s)/EF<</F 4 0 R>>>>"
+    names = b"/Names[%s]" % b"".join(
+        b"(key%07d)%s" % (number, specification % name) for number, name in enumerate(attached)
+    )
+    tree = names if is_flat else b"/Kids[<</Limits[(key0000000)(key9999999)]%s>>]" % names
+    annotations = b"".join(
+        b"<</Type/Annot/Subtype/FileAttachment/Rect[9 9 30 30]/FS%s>>" % (specification % name)
+        for name in annotated
+    )
+    return raw_pdf(
+        [
+            b"<</Type/Catalog/Pages 2 0 R/Names<</EmbeddedFiles<<%s>>>>%s>>" % (tree, catalog),
+            b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Annots[%s]>>" % annotations,
+            b"<</Type/EmbeddedFile/Length 3>>stream\nabc\nendstream",
+        ]
+    )
+
+
 def page_tree_pdf(stated_count: int, real_count: int) -> bytes:
     """A PDF whose page tree states another number of pages than it holds."""
     kids = b" ".join(b"%d 0 R" % (3 + index) for index in range(real_count))
@@ -175,11 +199,23 @@ def drawing(size_px: tuple[int, int]) -> Image.Image:
     return picture
 
 
-def turned_jpeg(orientation: int, size_px: tuple[int, int] = (800, 1100)) -> bytes:
-    """A JPEG whose EXIF says how to turn it upright."""
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return image(size_px, file_format="JPEG", exif=exif.tobytes())
+def turned_image(orientation: int, size_px: tuple[int, int] = (800, 1100), file_format: str = "JPEG") -> bytes:
+    """An image whose EXIF says how to turn it upright."""
+    return image(size_px, file_format=file_format, exif=exif({0x0112: orientation}))
+
+
+def exif(tags: dict[int, float]) -> bytes:
+    made = Image.Exif()
+    made.update(tags)
+    return made.tobytes()
+
+
+def animation(file_format: str) -> bytes:
+    """Two frames, of which the first is the document."""
+    frames = [drawing((300, 300)), Image.new("RGB", (300, 300), "red")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, file_format, save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
 
 
 def tiff(num_frames: int) -> bytes:

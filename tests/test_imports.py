@@ -28,6 +28,7 @@ _LAYERS = {
         "pipeline.engines.profiles",
         "pipeline.bottleneck",
         "pipeline.background",
+        "pipeline.cores",
         "pipeline.cage.",
     ),
     "images": ("pipeline.held_image", "pipeline.metrics", "pipeline.child_process_main", "pipeline.cpu_limit"),

@@ -17,7 +17,8 @@ from pathlib import Path
 from jobs.bench.feed_pages import write_text
 from jobs.plan import Inputs, make_plan
 from pipeline.config import Settings, StorageSettings
-from pipeline.engines.choose import ladder, make_engine, num_cores
+from pipeline.cores import num_cores
+from pipeline.engines.choose import ladder, make_engine
 from pipeline.local_flow import convert_locally
 from pipeline.plan_log import planned_shards
 from pipeline.rasterize.sandbox import Sandbox

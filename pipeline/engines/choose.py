@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from pipeline.config import EngineSettings, Settings, api_key
+from pipeline.cores import num_cores
 from pipeline.engines.base import EngineNeeds, LocalEngine
 from pipeline.engines.gpu import has_gpu
 from pipeline.engines.profiles import DEFAULT_PROFILES, PROFILES
@@ -172,11 +173,6 @@ def _set_environment() -> None:
 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 class LocalHost:

@@ -14,7 +14,6 @@ import asyncio
 import base64
 import io
 import logging
-import os
 import statistics
 import zlib
 from collections.abc import Callable
@@ -25,6 +24,7 @@ import openai
 from PIL import Image
 
 from pipeline.config import EngineSettings, HttpSettings
+from pipeline.cores import num_cores
 from pipeline.engines.page_content import content_of
 from pipeline.errors import EngineAway, EngineDead, EngineFailure, PageRejected
 from pipeline.records import PageImage, Pixels, Recognition, Request
@@ -54,7 +54,7 @@ class HttpEngine:
             max_retries=http.max_retries,
             timeout=openai.Timeout(http.read_timeout_s, connect=http.connect_timeout_s),
         )
-        self._encoders = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="encode")
+        self._encoders = ThreadPoolExecutor(num_cores(), thread_name_prefix="encode")
         self._running: set[asyncio.Task[Recognition]] = set()
         self._is_closed = False
         self._takes_logprobs: bool | None = None  # until it has read a page

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, features
 
 from pipeline.modes import NOMINAL_DPI, Layout, layout
 from pipeline.rasterize import facts, media_type
@@ -30,7 +31,12 @@ _FORMATS = {
     "image/gif": "GIF",
     "image/tiff": "TIFF",
     media_type.HEIC: "HEIF",
+    media_type.AVIF: "AVIF",
+    media_type.JPEG_2000: "JPEG2000",
+    media_type.ANYMAP: "PPM",
 }
+_PARTS_OF_PILLOW = {media_type.AVIF: "avif", media_type.JPEG_2000: "jpg_2000"}
+"""What a Pillow that somebody builds himself may lack."""
 _ORIENTATION_TAG = 0x0112
 _LARGEST_JPEG_REDUCTION = 8
 _BELIEVABLE_DPI = (100.0, 1200.0)
@@ -45,12 +51,15 @@ _MAX_LENGTH_IN = 47.0  # A0; an image that says it is larger has a wrong resolut
 class ImageDocument:
     """An image held open: one page, or one a frame for TIFF. Animations are their first frame.
 
-    Raises `RenderFailure` for HEIC without pillow-heif, and Pillow's errors.
+    Raises `RenderFailure` for a format whose library is not there, and Pillow's errors.
     """
 
     def __init__(self, file: BinaryIO, media_type_: str, max_pixels: int) -> None:
         if media_type_ == media_type.HEIC:
             _register_heif()
+        _insist_on_part(media_type_)
+        # What a picture takes, in memory above all, must not depend on the machine's cores.
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # pyrefly: ignore[bad-assignment]
         # Pillow refuses at twice this; what counts is the size after JPEG's reduction, which `render` checks.
         Image.MAX_IMAGE_PIXELS = max_pixels * _LARGEST_JPEG_REDUCTION**2 // 2
         self._file = file
@@ -66,14 +75,23 @@ class ImageDocument:
         return len(self._frames)
 
     @property
+    def num_frames(self) -> int:
+        """Of an animation, or pictures side by side. Those that cameras and TIFFs add to a picture do not count."""
+        has_additions = self._is_jpeg or self._media_type == "image/tiff"
+        return 1 if has_additions else int(getattr(self._image, "n_frames", 1))
+
+    @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         return ()
+
+    def embedded_files(self, num_pages: int) -> Iterator[str]:
+        return iter(())
 
     def render(self, page_index: int, mode: str, max_pixels: int) -> Rendering:
         """One frame at one mode."""
         try:
             return self._render(page_index, mode, max_pixels)
-        except (OSError, SyntaxError, ValueError, EOFError) as exc:
+        except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as exc:
             if "truncated" in str(exc) or media_type.is_cut_short(self._file, self._media_type):
                 raise RenderFailure("image_truncated", str(exc)) from exc
             raise
@@ -148,7 +166,7 @@ def _density(image: Image.Image) -> tuple[Density, bool]:
     shape = image.info.get("jfif_density", ()) if image.info.get("jfif_unit") == 0 else ()
     sayings: tuple[tuple[Any, bool], ...] = (
         (shape if shape != (1, 1) else (), False),
-        (image.info.get("dpi", ()), True),
+        (image.info.get("dpi", ()) or _exif_density(image), True),
         (image.info.get("aspect", ()), False),
         (image.info.get("resolution", ()), False),
     )
@@ -158,6 +176,16 @@ def _density(image: Image.Image) -> tuple[Density, bool]:
             density = float(across), float(down)
             return (density[::-1] if _swaps_sides(image) else density), is_per_inch
     return (0.0, 0.0), False
+
+
+def _exif_density(image: Image.Image) -> tuple[Any, ...]:
+    """Across and down, to the inch; for formats that have no other place for it, as WebP, AVIF and HEIC."""
+    exif = image.getexif()
+    said: tuple[Any, ...] = (exif.get(ExifTags.Base.XResolution), exif.get(ExifTags.Base.YResolution))
+    with contextlib.suppress(TypeError, ValueError):
+        is_per_cm = exif.get(ExifTags.Base.ResolutionUnit) == 3
+        return tuple(float(number) * (2.54 if is_per_cm else 1.0) for number in said)
+    return ()
 
 
 def _squared(native_px: tuple[int, int], aspect: float) -> tuple[int, int]:
@@ -189,6 +217,12 @@ def _register_heif() -> None:
     except ImportError as exc:
         raise RenderFailure("unsupported", "HEIC images need pillow-heif: pip install pillow-heif") from exc
     pillow_heif.register_heif_opener()
+
+
+def _insist_on_part(media_type_: str) -> None:
+    part = _PARTS_OF_PILLOW.get(media_type_)
+    if part and not features.check(part):
+        raise RenderFailure("unsupported", f"this Pillow was built without {part}: pip install --upgrade pillow")
 
 
 def _swaps_sides(image: Image.Image) -> bool:

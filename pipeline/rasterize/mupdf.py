@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from pipeline.modes import layout
@@ -56,6 +57,17 @@ class MupdfDocument:
     def metadata(self) -> tuple[tuple[str, str], ...]:
         named = self._document.metadata or {}
         return tuple((str(key), str(value)) for key, value in named.items() if value)
+
+    def embedded_files(self, num_pages: int) -> Iterator[str]:
+        pdf = _mupdf.pdf_document_from_fz_document(self._document.this)
+        attached = _mupdf.pdf_load_name_tree(pdf, _mupdf.PDF_ENUM_NAME_EmbeddedFiles)
+        names = set()
+        for index in range(attached.pdf_dict_len()):
+            names.add(name := _file_name(attached.pdf_dict_get_val(index)))
+            yield name
+        for page_index in range(min(num_pages, self.num_pages)):
+            page = pdf.pdf_lookup_page_obj(page_index)
+            yield from (name for name in _annotated_files(page) if name not in names)
 
     def render(self, page_index: int, mode: str, max_pixels: int) -> Rendering:
         """One page at one mode, annotations and form fields drawn, rotation applied."""
@@ -112,6 +124,22 @@ class MupdfDocument:
             has_map = xref > 0 and self._document.xref_get_key(xref, "ToUnicode")[0] != "null"
             self._font_is_unreadable[xref] = needs_map and not has_map
         return self._font_is_unreadable[xref]
+
+
+def _annotated_files(page: Any) -> Iterator[str]:
+    annotations = page.pdf_dict_get(_mupdf.PDF_ENUM_NAME_Annots)
+    for index in range(annotations.pdf_array_len()):
+        annotation = annotations.pdf_array_get(index)
+        if annotation.pdf_dict_get(_mupdf.PDF_ENUM_NAME_Subtype).pdf_to_name() == "FileAttachment":
+            yield _file_name(annotation.pdf_dict_get(_mupdf.PDF_ENUM_NAME_FS))
+
+
+def _file_name(specification: Any) -> str:
+    """The Unicode one where there are two."""
+    for key in (_mupdf.PDF_ENUM_NAME_UF, _mupdf.PDF_ENUM_NAME_F):
+        if name := specification.pdf_dict_get(key).pdf_to_text_string():
+            return str(name)
+    return ""
 
 
 def _mend(page: Any) -> bool:

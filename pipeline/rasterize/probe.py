@@ -5,16 +5,18 @@ This module decides; the renderers open. It runs in the child process (`worker.p
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pipeline.rasterize import media_type
+from pipeline.rasterize import embedded_files, media_type
 from pipeline.rasterize.documents import one_line, open_document
-from pipeline.rasterize.views import RenderFailure, WrongPassword
-from pipeline.records import DocumentStatus
+from pipeline.rasterize.unread_types import name_of
+from pipeline.rasterize.views import OpenDocument, RenderFailure, WrongPassword
+from pipeline.records import NUM_EMBEDDED_FILES, DocumentStatus
 
 _METADATA_NAMES = {
     "title": "title",
@@ -48,6 +50,7 @@ class _Look:
     is_repaired: bool = False
     error: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
+    unread: str = ""
 
 
 def probe(file: BinaryIO, passwords: tuple[str, ...], renderers: Sequence[str], max_pixels: int) -> Probe:
@@ -56,7 +59,13 @@ def probe(file: BinaryIO, passwords: tuple[str, ...], renderers: Sequence[str], 
         return Probe("", 0, DocumentStatus.EMPTY, "the file has no bytes")
     kind = media_type.sniff_file(file)
     if not kind:
-        return Probe("", 0, DocumentStatus.UNSUPPORTED, "neither a PDF nor an image of a type that is read")
+        name = name_of(file)
+        detail = (
+            f"seems to be {name}, which is not read"
+            if name
+            else "neither a PDF nor an image of a type that is read"
+        )
+        return Probe("", 0, DocumentStatus.UNSUPPORTED, detail)
     if kind != media_type.PDF:
         return _probe_image(file, kind, max_pixels)
     return _probe_pdf(file, passwords, renderers)
@@ -85,7 +94,11 @@ def _look(file: BinaryIO, renderer: str, passwords: tuple[str, ...]) -> _Look:
         return _Look(error=f"{renderer}: {one_line(exc)}")
     try:
         is_repaired = bool(getattr(document, "is_repaired", False))
-        return _Look(document.num_pages, is_repaired, metadata=_clean_metadata(document.metadata))
+        metadata = _clean_metadata(document.metadata)
+        unread, num_files = _embedded_files(document, file)
+        if num_files:
+            metadata += ((NUM_EMBEDDED_FILES, str(num_files)),)
+        return _Look(document.num_pages, is_repaired, metadata=metadata, unread=unread)
     except Exception as exc:
         return _Look(error=f"{renderer}: {one_line(exc)}")
     finally:
@@ -96,10 +109,21 @@ def _found(look: _Look, is_cut_short: bool) -> Probe:
     # A file may lack its end mark and be whole otherwise: it is truncated only if it had to be repaired too,
     # which pdfium does not tell.
     if is_cut_short and look.is_repaired:
-        detail = f"the end of the file is missing; pages found: {look.num_pages}"
-        return Probe(media_type.PDF, look.num_pages, DocumentStatus.TRUNCATED, detail, look.metadata)
-    detail = "the file was damaged and has been repaired" if look.is_repaired else ""
-    return Probe(media_type.PDF, look.num_pages, DocumentStatus.OK, detail, look.metadata)
+        status, detail = DocumentStatus.TRUNCATED, f"the end of the file is missing; pages found: {look.num_pages}"
+    else:
+        status = DocumentStatus.OK
+        detail = "the file was damaged and has been repaired" if look.is_repaired else ""
+    detail = "; ".join(filter(None, (detail, look.unread)))
+    return Probe(media_type.PDF, look.num_pages, status, detail, look.metadata)
+
+
+def _embedded_files(document: OpenDocument, file: BinaryIO) -> tuple[str, int]:
+    """What to say of the files inside it, and how many there are."""
+    try:
+        num_pages = embedded_files.MOST_PAGES if embedded_files.may_be_annotated(file) else 0
+        return embedded_files.told(document.embedded_files(num_pages), file)
+    except Exception as exc:  # its pages can be read all the same
+        return f"whether files are embedded cannot be told: {one_line(exc)}", 0
 
 
 def _nothing_found(looks: list[_Look], is_cut_short: bool) -> Probe:
@@ -135,11 +159,20 @@ def _probe_image(file: BinaryIO, kind: str, max_pixels: int) -> Probe:
             detail = "the end of the file is missing and nothing can be read"
             return Probe(kind, 0, DocumentStatus.TRUNCATED, detail)
         return Probe(kind, 0, DocumentStatus.CORRUPT, f"the image cannot be opened: {one_line(exc)}")
-    num_pages = document.num_pages
+    num_pages, detail = document.num_pages, _unread_of_image(document, file, kind)
     document.close()
     if is_cut_short:
         return Probe(kind, num_pages, DocumentStatus.TRUNCATED, "the end of the file is missing")
-    return Probe(kind, num_pages, DocumentStatus.OK, "")
+    return Probe(kind, num_pages, DocumentStatus.OK, detail)
+
+
+def _unread_of_image(document: OpenDocument, file: BinaryIO, kind: str) -> str:
+    num_frames = 1
+    with contextlib.suppress(Exception):  # a later frame is broken, which is not read anyway
+        num_frames = getattr(document, "num_frames", 1)
+    if num_frames > 1:
+        return f"{num_frames} frames, of which the first is read"
+    return "several images, of which the first is read" if media_type.has_more_images(file, kind) else ""
 
 
 def _clean_metadata(metadata: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

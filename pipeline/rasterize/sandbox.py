@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -22,6 +21,7 @@ from typing import BinaryIO, Self
 from pipeline.child_process import ChildDied, ChildProcess
 from pipeline.child_process_main import Json
 from pipeline.config import RenderSettings
+from pipeline.cores import num_cores
 from pipeline.cpu_limit import STUCK_AFTER_S, OverLimit
 from pipeline.errors import MissingDependency
 from pipeline.modes import Layout, layout
@@ -86,7 +86,7 @@ class Sandbox:
                 cage=settings.sandbox,
             )
 
-        count = num_workers or settings.num_workers or len(os.sched_getaffinity(0))
+        count = num_workers or settings.num_workers or num_cores()
         self._pool = WorkerPool(make_child, count, pages_per_process)
 
     async def probe(self, path: Path) -> Probe:

@@ -6,6 +6,7 @@ This module does not render. Renderers hand it the whole page at the sizes that 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +41,11 @@ class OpenDocument(Protocol):
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]: ...
+
+    def embedded_files(self, num_pages: int) -> Iterator[str]:
+        """The names of the files inside it: attachments, then those of annotations on its first `num_pages` pages that
+        are no attachments."""
+        ...
 
     def render(self, page_index: int, mode: str, max_pixels: int) -> Rendering:
         """One page at one mode. Raises `RenderFailure`, or whatever the library raises."""

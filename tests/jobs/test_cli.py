@@ -15,7 +15,7 @@ import pytest
 from jobs import cli
 from jobs.cli import main
 from pipeline.engines.scripted_engine import journal_counts
-from tests.documents import encrypted_pdf, pdf
+from tests.documents import encrypted_pdf, pdf, pdf_with_files
 from tests.runs import (
     SCRIPTED,
     all_pages,
@@ -123,6 +123,18 @@ def test_files_that_no_one_means_are_recorded_and_no_failure(
     }
     (tmp_path / "in/notes.txt").write_bytes(b"no document, and somebody's")
     assert quire_here("convert", *arguments).exit_code == 3
+
+
+def test_status_says_that_documents_have_files_inside(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.pdf").write_bytes(pdf_with_files([b"a.xml"]))
+    (tmp_path / "in/b.pdf").write_bytes(pdf())
+    assert quire_here("convert", str(tmp_path / "in"), "--output", str(tmp_path / "out"), *OPTIONS).exit_code == 0
+    status = quire_here("status", str(tmp_path / "out"))
+    assert status.exit_code == 0 and "1 documents have files inside, which are not read" in status.output
+    [row] = [row for row in read_table(tmp_path / "out", "documents").to_pylist() if row["name"] == "a.pdf"]
+    assert row["detail"] == "1 embedded file is not read (a.xml)"
+    assert {"name": "num_embedded_files", "value": "1"} in row["metadata"]
 
 
 def test_a_folder_that_is_reached_twice_is_read_once(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:

@@ -225,7 +225,7 @@ def test_the_command_its_page_and_its_exit_codes(tmp_path: Path) -> None:
     for words in (
         f"night 1 of {output}: recorded",
         "added       2 ",
-        r"bad\x1b[31m\n.pdf  unsupported: neither a PDF",
+        r"bad\x1b[31m\n.pdf  unsupported: seems to be plain text",
         "new pages   2: 2 ocr;",
         "live        2 objects: 1 ok, 1 unsupported",
         "nights/night-000001.parquet",

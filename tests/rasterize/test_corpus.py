@@ -85,6 +85,11 @@ async def test_every_other_document_renders(sandbox: Sandbox) -> None:
         assert all(page.failure is None for page in pages), path.name
 
 
+async def test_an_attachment_is_told_of(sandbox: Sandbox) -> None:
+    found = await sandbox.probe(CORPUS / "sample-files__with-attachment.pdf")
+    assert found.detail == "1 embedded file is not read (image.png)"
+
+
 async def test_the_password_opens() -> None:
     with_password = Sandbox(RenderSettings(), (PASSWORD,), num_workers=1)
     path = CORPUS / "pypdf__r6-user-password.pdf"

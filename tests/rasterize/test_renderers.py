@@ -225,7 +225,9 @@ def test_a_font_without_a_map_to_unicode(write: Write) -> None:
         ("RGB", "PNG"), ("RGB", "JPEG"), ("RGB", "WEBP"), ("RGB", "BMP"), ("RGB", "TIFF"),
         ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("L", "JPEG"), ("P", "PNG"), ("P", "GIF"), ("1", "PNG"), ("1", "TIFF"),
         ("RGBA", "PNG"), ("LA", "PNG"), ("I;16", "PNG"), ("I;16", "TIFF"), ("F", "TIFF"), ("I", "TIFF"),
-        ("LAB", "TIFF"),
+        ("LAB", "TIFF"), ("RGB", "AVIF"), ("L", "AVIF"), ("RGBA", "AVIF"), ("RGB", "JPEG2000"), ("L", "JPEG2000"),
+        ("RGBA", "JPEG2000"), ("LA", "JPEG2000"), ("CMYK", "JPEG2000"), ("I;16", "JPEG2000"),
+        ("1", "PPM"), ("L", "PPM"), ("RGB", "PPM"), ("I;16", "PPM"),
     ],
 )  # fmt: skip
 def test_images_of_every_kind(mode: str, file_format: str, write: Write) -> None:
@@ -235,17 +237,22 @@ def test_images_of_every_kind(mode: str, file_format: str, write: Write) -> None
     assert made.facts.image_cover == 1.0
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_transparent_images_lie_on_white(mode: str, write: Write) -> None:
+@pytest.mark.parametrize(
+    ("mode", "file_format"),
+    [("RGBA", "PNG"), ("LA", "PNG"), ("RGBA", "WEBP"), ("RGBA", "AVIF"), ("RGBA", "JPEG2000"), ("LA", "JPEG2000")],
+)
+def test_transparent_images_lie_on_white(mode: str, file_format: str, write: Write) -> None:
     clear = Image.new(mode, (700, 700))  # black, and wholly transparent
     buffer = io.BytesIO()
-    clear.save(buffer, "PNG")
+    clear.save(buffer, file_format)
     assert (rendering("pillow", write(buffer.getvalue())).page == 255).all()
 
 
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(orientation: int, write: Write) -> None:
-    made = rendering("pillow", write(documents.turned_jpeg(orientation)), "gundam")
+def test_exif_orientation_is_applied(orientation: int, file_format: str, write: Write) -> None:
+    data = documents.turned_image(orientation, file_format=file_format)
+    made = rendering("pillow", write(data), "gundam")
     height, width = made.page.shape[:2]
     assert (width < height) == (orientation < 5)
     edges = [made.page[:50], made.page[-50:], made.page[:, -50:], made.page[:, :50]]
@@ -259,10 +266,11 @@ def test_tiff_orientation_is_applied_once(write: Write) -> None:
     assert rendering("pillow", write(data)).page[:, -50:].mean() < 60
 
 
-def test_modes_in_turn_from_one_open_image(write: Write) -> None:
-    path = write(documents.turned_jpeg(6, (3000, 4000)))
+@pytest.mark.parametrize(("file_format", "size_px"), [("JPEG", (3000, 4000)), ("AVIF", (750, 1000))])
+def test_modes_in_turn_from_one_open_image(file_format: str, size_px: tuple[int, int], write: Write) -> None:
+    path = write(documents.turned_image(6, size_px, file_format))
     with path.open("rb") as file:
-        document = open_document("pillow", file, "image/jpeg", (), MAX_PIXELS)
+        document = open_document("pillow", file, sniff_file(file), (), MAX_PIXELS)
         shapes = [document.render(0, mode, MAX_PIXELS).page.shape for mode in ("tiny", "large", "tiny", "page150")]
         assert shapes[0] == shapes[2] == (512, 512, 3)
         assert shapes[1] == (960, 1280, 3)
@@ -280,12 +288,10 @@ def test_a_frame_a_page_of_tiff(write: Write) -> None:
         rendering("pillow", path, page_index=3)
 
 
-def test_animations_are_one_page(write: Write) -> None:
-    frames = [documents.drawing((300, 300)), Image.new("RGB", (300, 300), "red")]
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
-    with write(buffer.getvalue()).open("rb") as file:
-        document = open_document("pillow", file, "image/gif", (), MAX_PIXELS)
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_animations_are_one_page(file_format: str, write: Write) -> None:
+    with write(documents.animation(file_format)).open("rb") as file:
+        document = open_document("pillow", file, sniff_file(file), (), MAX_PIXELS)
         assert document.num_pages == 1
         assert document.render(0, "tiny", MAX_PIXELS).page[-5:].mean() > 200
         document.close()
@@ -318,6 +324,17 @@ def scene(size_px: tuple[int, int], mode: str = "L") -> Image.Image:
     return documents.drawing((864, 1144)).resize(size_px).convert(mode)
 
 
+def with_resolution_box(jp2: bytes, dpi: tuple[int, int]) -> bytes:
+    """ISO 15444-1, I.5.3.7: dots to the metre, down before across, each a fraction and a power of ten."""
+    across, down = (round(number / 0.000254) for number in dpi)
+    capture = struct.pack(">I4sHHHHBB", 18, b"resc", down // 100, 1, across // 100, 1, 0, 0)
+    box = struct.pack(">I4s", 8 + len(capture), b"res ") + capture
+    start = jp2.index(b"jp2h") - 4
+    size = int.from_bytes(jp2[start : start + 4], "big")
+    header = struct.pack(">I", size + len(box)) + jp2[start + 4 : start + size] + box
+    return jp2[:start] + header + jp2[start + size :]
+
+
 @pytest.mark.parametrize(
     ("file_format", "save"),
     [
@@ -326,6 +343,9 @@ def scene(size_px: tuple[int, int], mode: str = "L") -> Image.Image:
         ("PNG", {"dpi": (204, 98)}),
         ("BMP", {"dpi": (204, 98)}),
         ("JPEG", {"dpi": (204, 98), "quality": 95}),
+        ("WEBP", {"exif": documents.exif({282: 204, 283: 98, 296: 2}), "quality": 95}),
+        ("AVIF", {"exif": documents.exif({282: 204 / 2.54, 283: 98 / 2.54, 296: 3}), "speed": 10}),
+        ("JPEG2000", {}),
     ],
 )
 def test_pixels_that_are_not_square(file_format: str, save: dict[str, Any], write: Write) -> None:
@@ -333,7 +353,8 @@ def test_pixels_that_are_not_square(file_format: str, save: dict[str, Any], writ
     buffer, square = io.BytesIO(), io.BytesIO()
     scene(size, mode).save(buffer, file_format, **save)
     scene((1728, 2286)).save(square, "PNG", dpi=(204, 204))
-    fax, page = (write(data.getvalue(), f"{number}") for number, data in enumerate((buffer, square)))
+    data = buffer.getvalue() if save else with_resolution_box(buffer.getvalue(), (204, 98))
+    fax, page = write(data, "fax"), write(square.getvalue(), "page")
     for render_mode in ("page150", "gundam"):
         made, expected = rendering("pillow", fax, render_mode), rendering("pillow", page, render_mode)
         assert (made.facts.width_pt, made.facts.height_pt) == pytest.approx((609.9, 806.7), abs=0.3)

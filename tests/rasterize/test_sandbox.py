@@ -293,7 +293,9 @@ async def test_a_pdf_image_beyond_the_limit_is_rendered_within_it(make_sandbox: 
 
 async def test_pixel_bombs(make_sandbox: Make, write: Write) -> None:
     sandbox = make_sandbox(RenderSettings(max_pixels=1_000_000))
-    for mode, file_format in (("1", "PNG"), ("L", "TIFF"), ("L", "GIF")):
+    for mode, file_format in (
+        ("1", "PNG"), ("L", "TIFF"), ("L", "GIF"), ("RGB", "WEBP"), ("L", "AVIF"), ("L", "JPEG2000"), ("1", "PPM"),
+    ):  # fmt: skip
         page = await render_one(sandbox, write(documents.image((2000, 1000), mode, file_format), file_format))
         assert failure_kind(page) == "too_many_pixels", file_format
         assert page.failure is not None and "2000 x 1000 px" in page.failure.message
@@ -311,7 +313,7 @@ async def test_a_bomb_beyond_every_reduction(make_sandbox: Make, write: Write) -
     assert failure_kind(await render_one(sandbox, path)) == "too_many_pixels"
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "JPEG2000", "PPM"])
 async def test_cut_images(sandbox: Sandbox, write: Write, file_format: str) -> None:
     data = documents.image(file_format=file_format)
     assert failure_kind(await render_one(sandbox, write(data[: len(data) // 2]))) == "image_truncated"

@@ -46,6 +46,15 @@ async def test_sums_that_do_not_agree_are_the_first_thing_said(tmp_path: Path) -
     assert re.search(r"<b>The sums do not agree.</b>.*belong to no planned shard", _html(folder))
 
 
+async def test_documents_with_files_inside_are_counted(tmp_path: Path) -> None:
+    folder = await write_run(tmp_path, [READ])
+    found = survey(folder)
+    words = "documents have files inside, which are not read"
+    assert words not in to_html(Report(folder.uri, _NOW, found, read(folder), {}, {}))
+    found.account.num_with_embedded_files = 2
+    assert f"2 {words}" in to_html(Report(folder.uri, _NOW, found, read(folder), {}, {}))
+
+
 @pytest.mark.parametrize(
     ("unreadable", "words"),
     [([], "No document is planned yet."), ([DocumentStatus.CORRUPT], "No planned document has a page.")],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -49,6 +49,18 @@ class PdfiumDocument:
         named = self._document.get_metadata_dict(skip_empty=True)
         # The names that MuPDF uses, so that a document's metadata do not depend on who opened it.
         return tuple((key[0].lower() + key[1:], str(value)) for key, value in named.items())
+
+    def embedded_files(self, num_pages: int) -> Iterator[str]:
+        names = set()
+        for index in range(self._document.count_attachments()):
+            names.add(name := self._document.get_attachment(index).get_name())
+            yield name
+        for page_index in range(min(num_pages, self.num_pages)):
+            page = self._document[page_index]
+            try:
+                yield from (name for name in _annotated_files(self._document, page) if name not in names)
+            finally:
+                page.close()
 
     def render(self, page_index: int, mode: str, max_pixels: int) -> Rendering:
         """One page at one mode, annotations and form fields drawn, rotation applied."""
@@ -152,6 +164,15 @@ def _type_size(text_page: Any, index: int) -> float:
     """From the character's loose box: the nominal font size leaves out the scaling of the text matrix."""
     _, bottom, _, top = text_page.get_charbox(index, loose=True)
     return float(abs(top - bottom))
+
+
+def _annotated_files(document: Any, page: Any) -> Iterator[str]:
+    for index in range(raw.FPDFPage_GetAnnotCount(page)):
+        annotation = raw.FPDFPage_GetAnnot(page, index)
+        if raw.FPDFAnnot_GetSubtype(annotation) == raw.FPDF_ANNOT_FILEATTACHMENT:
+            file = raw.FPDFAnnot_GetFileAttachment(annotation)
+            yield pypdfium2.PdfAttachment(file, document).get_name() if file else ""
+        raw.FPDFPage_CloseAnnot(annotation)
 
 
 def _font_name(item: Any) -> str:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import io
 import mmap
 import re
-import zlib
 from typing import Any, BinaryIO
 
 import pypdfium2
 
+from pipeline.rasterize.pdf_text import object_texts
 from pipeline.rasterize.source_bytes import map_bytes
 
 _NUMBER = rb"\s*([-+]?\d*\.?\d+)"
 _USER_UNIT = re.compile(rb"/UserUnit" + _NUMBER)
 _ROTATE = re.compile(rb"/Rotate" + _NUMBER)
-_OBJECT_STREAM = re.compile(rb"/ObjStm.*?stream\r?\n", re.DOTALL)
-_MAX_OBJECT_STREAM_BYTES = 64 << 20
 
 
 class PageEntries:
@@ -62,18 +60,10 @@ class PageEntries:
 
 
 def _may_be_odd(file: BinaryIO) -> bool:
-    """Whether a page may have such entries: in plain sight, or inside a compressed object stream."""
+    """Whether a page may have such entries."""
     with map_bytes(file) as data:
-        return _says_odd(data) or any(_hides_odd(data, found.end()) for found in _OBJECT_STREAM.finditer(data))
+        return any(text is None or _says_odd(text) for text in object_texts(data))
 
 
-def _says_odd(data: bytes | mmap.mmap) -> bool:
-    return _USER_UNIT.search(data) is not None or any(float(value) % 90 for value in _ROTATE.findall(data))
-
-
-def _hides_odd(data: mmap.mmap, start: int) -> bool:
-    packed = data[start : data.find(b"endstream", start)]
-    try:
-        return _says_odd(zlib.decompressobj().decompress(packed, _MAX_OBJECT_STREAM_BYTES))
-    except zlib.error:  # encrypted, or packed in another way
-        return True
+def _says_odd(text: bytes | mmap.mmap) -> bool:
+    return _USER_UNIT.search(text) is not None or any(float(value) % 90 for value in _ROTATE.findall(text))
