@@ -19,6 +19,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 # the layer is a package (marked by a dot at the end). What is longest decides: `pipeline.engines.base` is a
 # contract, the rest of `pipeline.engines.` are engines.
 _LAYERS = {
+    "secrets": ("pipeline.secrets",),
     "words": (
         "pipeline",
         "pipeline.errors",
