@@ -26,6 +26,7 @@ _LAYERS = {
         "pipeline.records",
         "pipeline.naming",
         "pipeline.progress",
+        "pipeline.versions",
         "pipeline.engines.profiles",
         "pipeline.bottleneck",
         "pipeline.background",
