@@ -1,13 +1,14 @@
 """What a secret is, and how things are shown that may hold one: one rule for files, errors, logs, reports and jobs.
 
 A secret is known by its name, or by its place in a URL: a user's name and password before the host, and whatever
-follows a question mark, where signed URLs and tokens are. A secret that stands anywhere else is not known here: who
-holds it takes it out (`http_engine.py` does so with its key). Does not know where text goes, nor what settings mean.
+follows a question mark, where signed URLs and tokens are. A secret that stands anywhere else is not seen: who knows it
+names it. Does not know where text goes, nor what settings mean.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 HIDDEN = "***"
@@ -39,8 +40,10 @@ def is_secret(name: str) -> bool:
     return _SECRET_NAME.fullmatch(name) is not None
 
 
-def redacted(text: str) -> str:
-    """The text, with `HIDDEN` in place of each secret."""
+def redacted(text: str, known: Iterable[str] = ()) -> str:
+    """The text, with `HIDDEN` in place of each secret, and of each of those that are known."""
+    for secret in filter(None, known):
+        text = text.replace(secret, HIDDEN)
     text = _USER_WITHOUT_SCHEME.sub(f"{HIDDEN}@", _USER.sub(f"{HIDDEN}@", text))
     text = _QUERY.sub(rf"\1{HIDDEN}", text)
     return _NAMED.sub(rf"\1{HIDDEN}", text)
@@ -49,6 +52,17 @@ def redacted(text: str) -> str:
 def holds_secret(text: str) -> bool:
     """Whether anything in the text would have to be hidden."""
     return redacted(text) != text
+
+
+def secret_values(value: Any) -> list[str]:
+    """The texts that `without_secrets` leaves out of a value, to know them elsewhere."""
+    if isinstance(value, dict):
+        return [
+            text
+            for name, inner in value.items()
+            for text in ([inner] if is_secret(name) and isinstance(inner, str) else secret_values(inner))
+        ]
+    return [text for inner in value for text in secret_values(inner)] if isinstance(value, list) else []
 
 
 def without_secrets(value: Any) -> Any:

@@ -12,15 +12,16 @@ import pytest
 
 from jobs import cli
 from jobs.cli import main
+from jobs.plan import Inputs, make_plan
 from pipeline.config import StorageSettings
 from pipeline.errors import PageRejected, StorageError
-from pipeline.secrets import holds_secret, is_secret, redacted, without_secrets
+from pipeline.secrets import holds_secret, is_secret, redacted, secret_values, without_secrets
 from pipeline.storage import open_folder
 from tests.conftest import TestBucket
 from tests.documents import pdf
 from tests.rigs.chat_server import chat_server
 from tests.rigs.endpoint import free_port
-from tests.runs import SCRIPTED, quire, set_options
+from tests.runs import SCRIPTED, quire, read_table, scripted_settings, set_options
 
 SECRET = "s3cr3t"
 
@@ -101,6 +102,20 @@ def test_values_lose_their_secrets_and_nothing_else() -> None:
     )
 
 
+def test_what_is_known_is_hidden_wherever_it_stands() -> None:
+    """As where a library repeats what it was given, under another name or none."""
+    given = {
+        "model": "m",
+        "hf_token": SECRET,
+        "more": [{"api_key": "0th3r", "auth": {"user": "me", "token": "n3st"}}],
+    }
+    known = secret_values(given)
+    assert sorted(known) == ["0th3r", "n3st", SECRET]
+    assert redacted("hf_token\n  no bool [input_value='s3cr3t'], m, 0th3r", ["", *known]) == (
+        "hf_token\n  no bool [input_value='***'], m, ***"
+    )
+
+
 def files_with_secret(folder: Path) -> list[Path]:
     encoded = base64.b64encode(f"me:{SECRET}".encode())
     paths = [path for path in folder.rglob("*") if path.is_file()]
@@ -160,16 +175,15 @@ def test_an_endpoint_that_does_not_answer_is_named_without_its_password(
     assert SECRET not in caplog.text
 
 
-def test_a_signed_url_in_a_manifest_is_recorded_without_its_signature(tmp_path: Path) -> None:
+async def test_a_signed_url_in_a_manifest_is_recorded_without_its_signature(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "a.pdf").write_bytes(pdf(["one"]))
     (tmp_path / "list").write_text(f"{tmp_path}/a.pdf\nhttps://host/b.pdf?X-Amz-Signature={SECRET}\n")
-    done = quire(
-        "plan", "--manifest", str(tmp_path / "list"), "--output", str(tmp_path / "out"), *set_options(SCRIPTED)
-    )
-    status = quire("status", str(tmp_path / "out"))
-    assert "https://host/b.pdf?***" in status.stdout
-    assert SECRET not in done.stdout + done.stderr + status.stdout + status.stderr
+    await make_plan(Inputs((), (str(tmp_path / "list"),), str(tmp_path / "out")), scripted_settings(tmp_path))
+    assert "https://host/b.pdf?***" in read_table(tmp_path / "out", "plan")["uri"].to_pylist()
     assert files_with_secret(tmp_path / "out") == []
+    assert SECRET not in str(capsys.readouterr())
 
 
 def test_what_libraries_log_and_what_nobody_expected_hides_secrets_too(capsys: pytest.CaptureFixture[str]) -> None:

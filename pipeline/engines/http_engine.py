@@ -29,7 +29,7 @@ from pipeline.config import EngineSettings, HttpSettings
 from pipeline.engines.page_content import content_of
 from pipeline.errors import ConfigError, EngineAway, EngineDead, EngineFailure, PageRejected
 from pipeline.records import PageImage, Pixels, Recognition, Request
-from pipeline.secrets import HIDDEN, redacted
+from pipeline.secrets import redacted
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class HttpEngine:
         self._engine = engine
         self._http = http
         self._url = redacted(http.url)  # for messages
-        self._secrets = [word for word in (api_key, *_password_of(http.url)) if word]
+        self._secrets = (api_key, *_password_of(http.url))
         self._client = openai.AsyncOpenAI(
             base_url=http.url,
             api_key=api_key or "none",
@@ -204,10 +204,8 @@ class HttpEngine:
     def _words(self, exc: Exception) -> str:
         """What happened, for a person, without the secrets should the server repeat one."""
         words = str(exc.__cause__ or exc) if isinstance(exc, openai.APIConnectionError) else str(exc)
-        words = redacted(words or type(exc.__cause__ or exc).__name__)
-        for secret in self._secrets:
-            words = words.replace(secret, HIDDEN)
-        return words[:_MAX_MESSAGE_CHARS]
+        words = words or type(exc.__cause__ or exc).__name__
+        return redacted(words, self._secrets)[:_MAX_MESSAGE_CHARS]
 
 
 def _password_of(url: str) -> tuple[str, ...]:
