@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import importlib
+import io
 import logging
 import sys
+import traceback
+from types import TracebackType
 
 import click
 
@@ -31,6 +34,7 @@ from pipeline.errors import (
     StoreMisconfigured,
     TooManyGone,
 )
+from pipeline.secrets import redacted
 
 _REMEDIES = {
     errno.EMFILE: "let this process open more files (ulimit -n)",
@@ -74,13 +78,28 @@ class _Commands(click.Group):
 def quire(verbose: int) -> None:
     """Turn buckets of documents into training data: every page accounted for, as Markdown and Parquet."""
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_WithoutSecrets("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("pipeline").setLevel(level)
+
+
+class _WithoutSecrets(logging.Formatter):
+    """What libraries log is none of our errors."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
 
 
 def process() -> None:
     """Entry point: `main` as a process of its own."""
+    sys.excepthook = _show_bug
     run_process(main, f"quire: {_INTERRUPTED}")
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Python's own words for an error that nobody expected, without the secrets that it may quote."""
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
 
 
 def main() -> None:
@@ -95,7 +114,9 @@ def main() -> None:
         exit_code = quire.main(standalone_mode=False)
         sys.exit(exit_code if isinstance(exit_code, int) else 0)
     except click.ClickException as exc:
-        exc.show()
+        words = io.StringIO()
+        exc.show(words)
+        click.echo(redacted(words.getvalue()), nl=False, err=True)
         sys.exit(exc.exit_code)
     except (AccountingError, DamagedResults) as exc:
         _fail(str(exc), EXIT_SUMS_DISAGREE)

@@ -15,6 +15,7 @@ import click
 from jobs.ending import run
 from jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_UNFINISHED
 from pipeline.errors import MissingDependency
+from pipeline.secrets import redacted
 
 if TYPE_CHECKING:
     from pipeline.ray_jobs import Job, JobServer
@@ -91,7 +92,7 @@ def status_command(context: click.Context, /, address: str, job_id: str) -> None
     """Show how a job is. Exits with 5 while it runs, then as its command did."""
     job = open_job_server(address).job(job_id)
     click.echo(_describe(job))
-    click.echo(f"command    {job.command}")
+    click.echo(f"command    {redacted(job.command)}")
     if job.message:
         click.echo(job.message)
     context.exit(exit_code(job) if job.has_ended else EXIT_UNFINISHED)

@@ -127,7 +127,7 @@ async def _convert(inputs: Inputs, settings: Settings, use_ray: bool, sandbox: S
         await sandbox.close()
     click.echo(describe(totals, settings), err=True)
     folder = open_folder(inputs.output, settings.storage)
-    writer = ShardWriter(folder, provenance(settings), settings.text.write_markdown_files)
+    writer = ShardWriter(folder, provenance(folder, settings), settings.text.write_markdown_files)
     # Another run may plan documents into this output meanwhile: go on until nothing planned is left undone.
     num_before = -1
     while (num_done := await asyncio.to_thread(num_committed_pages, folder, totals.parts)) < totals.num_pages:
@@ -144,7 +144,7 @@ async def _convert(inputs: Inputs, settings: Settings, use_ray: bool, sandbox: S
                     progress.show(counts)
 
                 if use_ray:
-                    verdict = await _convert_on_ray(gate, inputs, settings, show)
+                    verdict = await _convert_on_ray(gate, inputs, settings, writer, show)
                 else:
                     verdict = await _convert_here(gate, inputs, settings, sandbox, writer, show)
         if verdict is not None:
@@ -194,7 +194,7 @@ async def _convert_here(
 
 
 async def _convert_on_ray(
-    gate: Gate, inputs: Inputs, settings: Settings, show: Callable[[Counter[str]], None]
+    gate: Gate, inputs: Inputs, settings: Settings, writer: ShardWriter, show: Callable[[Counter[str]], None]
 ) -> Verdict | None:
     try:
         from pipeline import ray_flow
@@ -203,7 +203,8 @@ async def _convert_on_ray(
     cluster = ray_flow.connect(settings.ray, settings.metrics.port)
     heed_sigterm()  # joining a cluster installs a handler of Ray's own
     try:
-        work = ray_flow.Work(settings, open_folder(inputs.output, settings.storage).uri, inputs.passwords)
+        output_uri = open_folder(inputs.output, settings.storage).uri
+        work = ray_flow.Work(settings, output_uri, writer.provenance, inputs.passwords)
         shards = await _begun(gate.shards(num_devices(settings, ray_flow.num_engines(settings))))
         if shards is None:
             return None

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from jobs.pace import pace_of
-from pipeline.config import Settings, fingerprint
+from pipeline.config import Settings
 from pipeline.convert import first_cause
 from pipeline.engines.choose import ladder
 from pipeline.engines.profiles import DEFAULT_PROFILES
@@ -32,7 +32,7 @@ from pipeline.progress import Progress
 from pipeline.rasterize.fetching import FetchingRasterizer
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import Document, DocumentRef
-from pipeline.run_folder import read
+from pipeline.run_folder import fingerprint_in, read
 from pipeline.storage import Folder
 
 
@@ -63,7 +63,8 @@ async def make_estimate(
         raise first_cause(errors) from errors
     finally:
         await sandbox.close()
-    estimate = _estimate(population, seen, pace, settings)
+    fingerprint = await asyncio.to_thread(fingerprint_in, folder, settings)
+    estimate = _estimate(population, seen, pace, settings, fingerprint)
     estimate = replace(estimate, seen_bytes=sum(max(0, one.unit.size_bytes) for one in drawn))
     await asyncio.to_thread(write_estimate, folder, estimate)
     return estimate
@@ -85,7 +86,7 @@ def _population(folder: Folder, refs: Iterable[DocumentRef], sample_documents: i
 
 
 def _estimate(
-    population: Population, seen: list[SampledDocument], pace: Pace | None, settings: Settings
+    population: Population, seen: list[SampledDocument], pace: Pace | None, settings: Settings, fingerprint: str
 ) -> Estimate:
     strata = {name: StratumSize(s.num_documents, s.num_pages) for name, s in population.strata.items()}
     is_model = settings.engine.name in DEFAULT_PROFILES
@@ -107,7 +108,7 @@ def _estimate(
     is_list_price = settings.cost.price_per_hour is None
     price_source = "a round list price; --gpu-price says what you pay" if is_list_price else "as given"
     return Estimate(
-        fingerprint=fingerprint(settings),
+        fingerprint=fingerprint,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         num_documents=population.num_documents,
         num_bytes=population.num_bytes,

@@ -16,7 +16,7 @@ from jobs.ending import run
 from jobs.estimate import describe_estimate, make_estimate
 from jobs.options import cost_options, read_passwords, settings_from, settings_options, sources_and_output
 from jobs.pace import CORE_SECONDS_PER_PAGE
-from pipeline.config import Settings, fingerprint, pages_per_shard
+from pipeline.config import Settings, pages_per_shard
 from pipeline.discover import discover, refuse_own_output
 from pipeline.engines.choose import ladder, pinned
 from pipeline.errors import ConfigError
@@ -29,7 +29,7 @@ from pipeline.probe import Prober
 from pipeline.progress import Progress
 from pipeline.rasterize.sandbox import Sandbox
 from pipeline.records import DocumentRef, DocumentStatus
-from pipeline.run_folder import claim, refuse_other_settings
+from pipeline.run_folder import claim, fingerprint_in, note_versions, refuse_other_settings
 from pipeline.storage import Folder, open_folder
 from pipeline.write import committed_shards
 
@@ -147,6 +147,9 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
     check_modes([request.mode for request in ladder(settings)])
     folder = open_folder(inputs.output, settings.storage)
     await asyncio.to_thread(refuse_other_settings, folder, settings)
+    fingerprint = await asyncio.to_thread(fingerprint_in, folder, settings)
+    if changes := await asyncio.to_thread(note_versions, folder):
+        click.echo(f"{folder.uri} was begun with other versions: {changes}; what is read now may differ", err=True)
     cache = open_cache(settings.flow, settings.storage)
     limits = settings.plan
     prober = Prober(cache, sandbox, limits.max_document_mb << 20, limits.max_document_pages, limits.num_fetches)
@@ -165,7 +168,7 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
         # Not before there is something to plan: a command with a mistake is to lock no folder.
         own = functools.partial(claim, folder, settings)
         shards = replace(settings.plan, pages_per_shard=pages_per_shard(settings))
-        async for _ in plan(folder, refs, probe, shards, fingerprint(settings), retry, inputs.lost, own):
+        async for _ in plan(folder, refs, probe, shards, fingerprint, retry, inputs.lost, own):
             pass
     await asyncio.to_thread(own)
     return await asyncio.to_thread(plan_totals, folder)

@@ -12,8 +12,9 @@ from jobs.exit_codes import EXIT_FAILED_PAGES, EXIT_SUMS_DISAGREE, EXIT_UNFINISH
 from jobs.options import settings_from, storage_options
 from jobs.printable import printable
 from pipeline.account import Account, take_account
-from pipeline.run_folder import read
+from pipeline.run_folder import read, versions_of
 from pipeline.storage import open_folder
+from pipeline.versions import changes
 
 
 @click.command("status", short_help="Show the progress, outcomes and failures of a run.")
@@ -30,10 +31,14 @@ def status_command(context: click.Context, /, output: str, as_json: bool, **opti
     folder = open_folder(output, settings_from(**options).storage)
     described = read(folder)
     account = take_account(folder)
+    versions = versions_of(described)
     if as_json:
-        click.echo(json.dumps({**_as_json(account), "fingerprint": described["fingerprint"]}, indent=2))
+        told = {**_as_json(account), "fingerprint": described["fingerprint"], "versions": versions}
+        click.echo(json.dumps(told, indent=2))
     else:
         click.echo(f"{output}: settings {described['fingerprint']}, Quire {described['quire_version']}")
+        if changed := changes(versions):
+            click.echo(f"versions   of several runs: {changed}")
         click.echo(describe_account(account))
     context.exit(_exit_code(account))
 

@@ -10,6 +10,7 @@ import hashlib
 import re
 import shlex
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,13 @@ from jobs.plan import plan_command
 from jobs.submission_checks import check
 from pipeline.config import Settings, environment, fingerprint
 from pipeline.errors import ConfigError, QuireError
+from pipeline.secrets import holds_secret, is_secret
 
 if TYPE_CHECKING:
     from pipeline.ray_jobs import JobServer
 
 _COMMANDS = {str(command.name): command for command in (convert_command, nightly_command, plan_command)}
 _PASSED_ON = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
-_SECRET = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIAL|KEY", re.IGNORECASE)
 
 
 @click.command(
@@ -88,6 +89,7 @@ def submit_command(
     """
     parsed = _COMMANDS[command].make_context(command, list(arguments), parent=context.parent)
     settings = check(parsed)
+    _refuse_secrets(command_line(parsed, parsed.params))
     passed_on = _environment(variables)
     output = parsed.params["output"]
     server = open_job_server(address)
@@ -111,15 +113,26 @@ def _environment(variables: tuple[str, ...]) -> dict[str, str]:
     found = {name: value for name in _PASSED_ON if (value := environment(name))}
     for variable in variables:
         name, equals, value = variable.partition("=")
-        if _SECRET.search(name):
-            raise ConfigError(
-                f"--env {name}: everybody who may look at the cluster would see it; set it on the nodes instead, or "
-                "use --pass-credentials for AWS"
-            )
-        if not equals and (value := environment(name)) == "":
+        if not equals and (value := environment(name)) == "" and not is_secret(name):
             raise ConfigError(f"--env {name}: there is no such variable here")
         found[name] = value
+    for name, value in found.items():
+        if is_secret(name) or holds_secret(value):
+            raise ConfigError(
+                f"the variable {name} holds a secret, and everybody who may look at the cluster would see it: set it "
+                "on the nodes instead, or use --pass-credentials for AWS"
+            )
     return found
+
+
+def _refuse_secrets(words: Iterable[str]) -> None:
+    """A job's command stands in the cluster's list of jobs, and in the list of processes."""
+    for word in words:
+        if holds_secret(word):
+            raise ConfigError(
+                f"everybody who may look at the cluster would see the secret in {word}: write settings into a file for "
+                "--config, and sources into one for @FILE; they go along as files"
+            )
 
 
 def _name(command: str, output: str, settings: Settings) -> str:

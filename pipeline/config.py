@@ -1,7 +1,8 @@
 """Settings: small dataclasses, and the fingerprint of those that change results.
 
-Two runs of different fingerprints never mix in one output folder. Credentials and passwords are no settings: they never
-reach a file that Quire writes. Does not know what the settings do, nor where they are read from (`settings_file.py`).
+Results of different settings never mix in one output folder. Credentials and passwords are no settings, but vLLM's own
+arguments may hold a secret: it is used, changes no results, and reaches no file that Quire writes. Does not know what
+the settings do, nor where they are read from (`settings_file.py`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from annotated_types import Ge, Gt, Le, MinLen
 
 from pipeline.cage import CageMode
 from pipeline.engines.profiles import DEFAULT_PROFILES, Parser
+from pipeline.secrets import without_secrets
 
 Positive = Annotated[int, Gt(0)]
 Seconds = Annotated[float, Gt(0)]
@@ -285,20 +287,34 @@ _CHANGES_RESULTS_OF_ENGINE: Mapping[str, tuple[str, ...]] = {
 
 
 def result_settings(settings: Settings) -> dict[str, Any]:
-    """The settings that change results, as "section.key" → JSON value. Everything else may differ freely."""
+    """The settings that change results, as "section.key" → JSON value, without secrets. Everything else may differ
+    freely."""
     name = settings.engine.name
     wanted = {**_CHANGES_RESULTS, name: _CHANGES_RESULTS_OF_ENGINE[name]}
     if name in DEFAULT_PROFILES:
         wanted["engine"] = (*_CHANGES_RESULTS["engine"], *_CHANGES_RESULTS_OF_MODELS)
     everything = dataclasses.asdict(settings)
     values = {f"{section}.{key}": everything[section][key] for section, keys in wanted.items() for key in keys}
-    return {"results_version": RESULTS_VERSION, **json.loads(json.dumps(values))}
+    return {"results_version": RESULTS_VERSION, **without_secrets(json.loads(json.dumps(values)))}
+
+
+def default_result_settings(engine: str) -> dict[str, Any]:
+    """`result_settings` of whoever chooses nothing but the engine."""
+    return result_settings(Settings(engine=EngineSettings(name=cast(Any, engine))))
 
 
 def fingerprint(settings: Settings) -> str:
-    """16 hex digits that differ whenever `result_settings` do."""
-    canonical = json.dumps(result_settings(settings), sort_keys=True).encode()
-    return hashlib.sha256(canonical).hexdigest()[:16]
+    """16 hex digits that differ whenever `result_settings` do. Of what is as by default only the engine's name goes in:
+    a setting that is new changes no fingerprint while it is left alone. A folder keeps the one that it was begun with,
+    see `run_folder.fingerprint_in`."""
+    defaults = default_result_settings(settings.engine.name)
+    always = ("results_version", "engine.name")
+    told = {
+        name: value
+        for name, value in result_settings(settings).items()
+        if name in always or value != defaults[name]
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def pages_per_shard(settings: Settings) -> int:

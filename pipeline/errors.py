@@ -27,14 +27,20 @@
         ├── ImageLost           the page's pixels are gone with their machine; rasterize again
         └── PageRejected        the engine refuses or fails this page; it will again
 
-`jobs/cli.py` turns them into messages and exit codes.
+`jobs/cli.py` turns them into messages and exit codes. Their words reach terminals, logs and tables, and hold no secret:
+what `secrets.py` takes for one is hidden in any of them.
 """
 
 from __future__ import annotations
 
+from pipeline.secrets import redacted
+
 
 class QuireError(Exception):
     """Base of all errors that carry a message for a person."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__(*map(redacted, words))
 
 
 class ConfigError(QuireError):
@@ -143,8 +149,7 @@ class PageRejected(PageError):
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(kind, message)
-        self.kind = kind
-        self.message = message
+        self.kind, self.message = self.args
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"

@@ -20,12 +20,13 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from pipeline import canary
-from pipeline.config import Settings, fingerprint
+from pipeline.config import Settings
 from pipeline.errors import StorageError
 from pipeline.estimate.record import read_estimate
 from pipeline.plan_log import part_keys, read_part, shards_of
 from pipeline.prices import price_per_hour, unit
 from pipeline.records import Outcome, Shard
+from pipeline.run_folder import fingerprint_in
 from pipeline.storage import Folder
 from pipeline.usage import Meter, used_hours
 from pipeline.write import committed_shards, pages_key
@@ -136,7 +137,7 @@ class Gate:
             while not self._folder.exists(pages_key(shard.shard_id)):
                 if self._is_over.wait(_POLL_S):
                     return False
-        estimate = read_estimate(self._folder, fingerprint(self._settings))
+        estimate = read_estimate(self._folder, fingerprint_in(self._folder, self._settings))
         foretold = estimate.figures.get("tokens_per_page") if estimate else None
         problems = canary.check(self._folder, shards, self._settings.canary, foretold)
         if problems:

@@ -22,6 +22,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from pipeline.errors import NotFound, QuireError
+from pipeline.secrets import redacted
 
 _STOP_WAIT_S = 60  # between SIGTERM and SIGKILL; Ray's own 3 s are too few for shards to end in order
 _SILENCE_S = 60.0  # of a log, after which the connection is taken for lost: a network may drop it without a word
@@ -54,7 +55,7 @@ class JobServer:
 
     def __init__(self, address: str) -> None:
         """Raises `QuireError` if nobody answers there, or the token is wrong."""
-        self.address = address
+        self.address = redacted(address)  # for messages
         for handler in logging.getLogger("ray").handlers:
             handler.setLevel(logging.WARNING)  # it reports each package and connection
         os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray lets its variables win over what it is told
@@ -165,7 +166,9 @@ class JobServer:
                 raise NotFound(
                     f"the cluster at {self.address} knows no job {job_id}: see `quire jobs list`"
                 ) from exc
-            raise QuireError(f"the cluster at {self.address} does not do as asked: {str(exc)[:1000]}") from exc
+            raise QuireError(
+                f"the cluster at {self.address} does not do as asked: {redacted(str(exc))[:1000]}"
+            ) from exc
 
 
 def _job(details: Any) -> Job:

@@ -19,12 +19,14 @@ _ROOT = Path(__file__).resolve().parents[1]
 # the layer is a package (marked by a dot at the end). What is longest decides: `pipeline.engines.base` is a
 # contract, the rest of `pipeline.engines.` are engines.
 _LAYERS = {
+    "secrets": ("pipeline.secrets",),
     "words": (
         "pipeline",
         "pipeline.errors",
         "pipeline.records",
         "pipeline.naming",
         "pipeline.progress",
+        "pipeline.versions",
         "pipeline.engines.profiles",
         "pipeline.bottleneck",
         "pipeline.background",

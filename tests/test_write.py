@@ -64,7 +64,7 @@ async def test_documents_that_a_kill_left_out_are_written_from_their_pages(tmp_p
         for path in (tmp_path / "out" / name).iterdir():
             path.unlink()
     counting: Any = Counting(folder)
-    finish(counting, ShardWriter(folder, provenance(settings)), part_keys(folder))
+    finish(counting, ShardWriter(folder, provenance(folder, settings)), part_keys(folder))
     assert results(folder) == before
     assert set(counting.opened.values()) == {2}, "the books and the documents read each shard once"
 

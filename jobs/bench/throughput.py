@@ -89,7 +89,8 @@ async def _bare_loop(images: list[PageImage], settings: Settings) -> float:
 
 async def _pipeline(plan_uri: str, output: Path, settings: Settings) -> float:
     shards = list(planned_shards(open_folder(plan_uri, StorageSettings())))
-    writer = ShardWriter(open_folder(str(output), StorageSettings()), provenance(settings))
+    folder = open_folder(str(output), StorageSettings())
+    writer = ShardWriter(folder, provenance(folder, settings))
     started = time.perf_counter()
     await convert_locally(shards, settings, writer.write, lambda page: None)
     return time.perf_counter() - started

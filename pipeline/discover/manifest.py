@@ -18,6 +18,7 @@ from pipeline.config import StorageSettings
 from pipeline.discover.reference import reference
 from pipeline.errors import ConfigError, NotFound, ObjectError
 from pipeline.records import DocumentRef
+from pipeline.secrets import redacted
 from pipeline.storage import open_object
 from pipeline.storage.uris import is_s3_uri, local_path, local_uri, split_uri, storable_name
 
@@ -108,8 +109,9 @@ def _look_up(uri: str, settings: StorageSettings) -> DocumentRef:
         name = "/".join(split_uri(uri)) if is_s3_uri(uri) else _local_name(uri)
         canonical = storable_name(uri) if is_s3_uri(uri) else local_uri(local_path(uri))
         folder, key = open_object(uri, settings)
-    except ConfigError:  # a URI of no kind that is read here
-        return DocumentRef(storable_name(uri), "", -1, storable_name(uri))
+    except ConfigError:  # a URI of no kind that is read here, which may be a signed URL
+        shown = storable_name(redacted(uri))
+        return DocumentRef(shown, "", -1, shown)
     try:
         return reference(folder.info(key), name)
     except ObjectError:

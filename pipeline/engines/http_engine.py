@@ -3,7 +3,7 @@
 A page goes out as one image in a data URL, answers come back whole. Retries, with their waits, are the client
 library's. A refusal of the page itself is the page's; a refusal of the key or the model stops the run; a server that
 stays unreachable, busy or broken beyond the retries is a dead engine. One that takes no log-probabilities is asked for
-none. The key is never part of a message.
+none. Neither the key nor what the URL says of a user is ever part of a message.
 
 Does not know which model the server has, nor how its text is read.
 """
@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import openai
 from PIL import Image
@@ -26,8 +27,9 @@ from PIL import Image
 from pipeline.config import EngineSettings, HttpSettings
 from pipeline.cores import num_cores
 from pipeline.engines.page_content import content_of
-from pipeline.errors import EngineAway, EngineDead, EngineFailure, PageRejected
+from pipeline.errors import ConfigError, EngineAway, EngineDead, EngineFailure, PageRejected
 from pipeline.records import PageImage, Pixels, Recognition, Request
+from pipeline.secrets import redacted
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ class HttpEngine:
     def __init__(self, engine: EngineSettings, http: HttpSettings, api_key: str = "") -> None:
         self._engine = engine
         self._http = http
-        self._api_key = api_key
+        self._url = redacted(http.url)  # for messages
+        self._secrets = (api_key, *_password_of(http.url))
         self._client = openai.AsyncOpenAI(
             base_url=http.url,
             api_key=api_key or "none",
@@ -143,7 +146,7 @@ class HttpEngine:
             completion = await self._client.chat.completions.create(**body)
             if self._takes_logprobs is None:
                 self._takes_logprobs = False
-                _log.warning("%s takes no logprobs: results will not say how sure it was", self._http.url)
+                _log.warning("%s takes no logprobs: results will not say how sure it was", self._url)
         return completion
 
     def _body(self, url: str, page: PageImage, request: Request) -> dict[str, Any]:
@@ -178,13 +181,11 @@ class HttpEngine:
         if exc.status_code in _OF_THE_PAGE:
             return PageRejected("refused", words)
         if exc.status_code in _OF_THE_KEY:
-            return EngineFailure(f"{self._http.url} refuses the key in {self._http.api_key_variable}: {words}")
+            return EngineFailure(f"{self._url} refuses the key in {self._http.api_key_variable}: {words}")
         if exc.status_code == _NOT_FOUND:
-            return EngineFailure(
-                f"{self._http.url} has no model {self._engine.model}{await self._instead()}: {words}"
-            )
+            return EngineFailure(f"{self._url} has no model {self._engine.model}{await self._instead()}: {words}")
         kind = EngineAway if exc.status_code == _TOO_MANY_REQUESTS else EngineDead
-        return kind(f"{self._http.url} fails with {exc.status_code}: {words}")
+        return kind(f"{self._url} fails with {exc.status_code}: {words}")
 
     async def _instead(self) -> str:
         """What it has in place of the model, in words."""
@@ -198,13 +199,26 @@ class HttpEngine:
         return f"; it has {', '.join(models[:_MAX_MODELS_SHOWN])}{more} (set engine.model to one of them)"
 
     def _no_answer(self, exc: Exception) -> str:
-        return f"no answer from {self._http.url}: {self._words(exc)}"
+        return f"no answer from {self._url}: {self._words(exc)}"
 
     def _words(self, exc: Exception) -> str:
-        """What happened, for a person, without the key should the server repeat it."""
+        """What happened, for a person, without the secrets should the server repeat one."""
         words = str(exc.__cause__ or exc) if isinstance(exc, openai.APIConnectionError) else str(exc)
         words = words or type(exc.__cause__ or exc).__name__
-        return (words.replace(self._api_key, "…") if self._api_key else words)[:_MAX_MESSAGE_CHARS]
+        return redacted(words, self._secrets)[:_MAX_MESSAGE_CHARS]
+
+
+def _password_of(url: str) -> tuple[str, ...]:
+    """As it is written there and as it is sent; a user without a password may be a token. Raises `ConfigError` for what
+    is no URL, as where a password is not percent-encoded."""
+    try:
+        parts = urlsplit(url)
+        word, _ = parts.password or parts.username or "", parts.port
+    except ValueError:
+        raise ConfigError(
+            f"http.url is no URL: {url}: write http://host:port/v1, and percent-encode what is special in a password"
+        ) from None
+    return word, unquote(word)
 
 
 def _recognition(completion: Any) -> Recognition:

@@ -32,6 +32,7 @@ from pipeline.engines.vllm_process import Sampling, VllmProcess, check_registere
 from pipeline.engines.window import Window
 from pipeline.errors import ConfigError, EngineAway, EngineFailure, PageRejected
 from pipeline.records import PageImage, Recognition, Request
+from pipeline.secrets import redacted, secret_values
 
 _log = logging.getLogger(__name__)
 
@@ -151,15 +152,20 @@ async def _start_process(arguments: dict[str, Any], window: Window, stuck_after_
         try:
             return await VllmProcess.start(arguments, window.see_step, stuck_after_s)
         except (TypeError, ValueError) as exc:  # arguments that vLLM does not have, or that contradict each other
-            raise ConfigError(f"vLLM does not take its settings: {exc}") from exc
+            raise ConfigError(f"vLLM does not take its settings: {_words(exc, arguments)}") from exc
         except Exception as exc:
             if is_last:
                 raise EngineFailure(
-                    f"vLLM does not start ({exc}); its own words are above, or in the log"
+                    f"vLLM does not start ({_words(exc, arguments)}); its own words are above, or in the log"
                 ) from exc
-            _log.warning("vLLM did not start and is tried once more: %s", exc)
+            _log.warning("vLLM did not start and is tried once more: %s", _words(exc, arguments))
             await asyncio.sleep(_SECONDS_TO_FREE_MEMORY)
     raise AssertionError("unreachable")
+
+
+def _words(exc: Exception, arguments: dict[str, Any]) -> str:
+    """vLLM repeats what it was given, tokens among it."""
+    return redacted(str(exc), secret_values(arguments))
 
 
 def device_memory_gib() -> float:

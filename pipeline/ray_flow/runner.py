@@ -31,7 +31,6 @@ from pipeline.ray_flow.homes import Homes
 from pipeline.ray_flow.metrics import ray_report
 from pipeline.ray_flow.workers import MAX_CALLS, Work, cause, is_loss, rasterize_chunk, remote
 from pipeline.records import Failure, PageRange, PageResult, RasterizedPage, Recognition, Request, Shard
-from pipeline.run_folder import provenance
 from pipeline.storage import open_folder
 from pipeline.write import ShardWriter
 
@@ -97,7 +96,7 @@ class Runner:
         pool: EnginePool[ImageRef] = EnginePool(hosts, settings.engine, self._known_page)
         pool.start()
         folder = open_folder(output_uri, settings.storage)
-        writer = ShardWriter(folder, provenance(settings), settings.text.write_markdown_files)
+        writer = ShardWriter(folder, self._work.provenance, settings.text.write_markdown_files)
         meter = FlowMeter(RayRasterizer(self._work), pool, ray_report(output_uri))
         converter = make_converter(settings, meter, meter, writer.write, lambda page: None)
         look = functools.partial(meter.look, converter.admission)

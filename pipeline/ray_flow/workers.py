@@ -10,7 +10,7 @@ import functools
 import multiprocessing
 import os
 import uuid
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,11 +41,12 @@ _Answer = tuple[Recognition | Failure, int]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What every process of a run is told. `output_uri` is absolute. Passwords are part of what Ray passes on
-    between its processes, and reach no file of Quire's."""
+    """What every process of a run is told. `output_uri` is absolute; `provenance`: see `ShardWriter`. Passwords are
+    part of what Ray passes on between its processes, and reach no file of Quire's."""
 
     settings: Settings
     output_uri: str
+    provenance: Mapping[str, str]
     passwords: tuple[str, ...] = ()
 
 

@@ -8,7 +8,6 @@ through. Does not read tables or render documents.
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,19 +25,21 @@ from pipeline.report.funnel import funnel
 from pipeline.report.notable import NotablePage
 from pipeline.report.survey import NUM_NOTABLE, Survey
 from pipeline.report.thumbnails import Thumbnail
+from pipeline.run_folder import versions_of
 from pipeline.storage.uris import is_s3_uri, local_path
+from pipeline.versions import successions
 
 _MAX_UNREAD = 100
 _MAX_KINDS = 12  # of failure in a drawing
 _VALUE_MAX_CHARS = 400
 _VERDICTS = ("ok", "loop", "truncated")
 _ANOTHER_FAILURE = "another failure"
-_SECRET_NAME = re.compile(r"(token|secret|password|passwd|api_?key|credentials?)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What goes into the page. `described` is the run's `quire.json`; a page without thumbnail gets none."""
+    """What goes into the page. `described` is the run's `quire.json` as `run_folder.read` gives it, without secrets; a
+    page without thumbnail gets none."""
 
     uri: str
     made_at: datetime
@@ -60,7 +61,8 @@ def to_html(report: Report) -> str:
         "drawings": _drawings(found),
         "unread": list(found.account.unread.items())[:_MAX_UNREAD],
         "num_notable": NUM_NOTABLE,
-        "settings": {name: shown(name, value) for name, value in report.described["settings"].items()},
+        "settings": {name: shown(value) for name, value in report.described["settings"].items()},
+        "versions": successions(versions_of(report.described)),
     }
     return _environment().get_template("report.html.jinja").render(rows)
 
@@ -126,21 +128,9 @@ def _rungs(found: Survey) -> dict[str, dict[str, int]]:
     return rungs
 
 
-def shown(name: str, value: Any) -> str:
-    """A setting's value as text. What is named like a secret is not shown: vLLM's own arguments may hold one."""
-    return "(not shown)" if _SECRET_NAME.search(name) else _shortened(json.dumps(_without_secrets(value)))
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: "(not shown)" if _SECRET_NAME.search(name) else _without_secrets(inner)
-            for name, inner in value.items()
-        }
-    return [_without_secrets(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _shortened(text: str) -> str:
+def shown(value: Any) -> str:
+    """A setting's value as text."""
+    text = json.dumps(value)
     return text if len(text) <= _VALUE_MAX_CHARS else f"{text[:_VALUE_MAX_CHARS]} …"
 
 

@@ -87,6 +87,7 @@ def _open_bucket(name: str, settings: StorageSettings) -> Bucket:
     except (BotoCoreError, ValueError) as exc:  # boto3 raises ValueError for an endpoint that is no URL
         raise StoreMisconfigured(f"cannot open s3://{name}: {exc}") from exc
     endpoint_url = str(client.meta.endpoint_url)
+    _insist_on_url(endpoint_url)
     is_path_style = uses_path_style(endpoint_url, settings)
     store = S3Store(
         name,
@@ -114,6 +115,17 @@ def _open_bucket(name: str, settings: StorageSettings) -> Bucket:
     )
     payer = {"RequestPayer": "requester"} if settings.request_payer else {}
     return Bucket(name, endpoint_url, store, client, payer, Notice())
+
+
+def _insist_on_url(endpoint_url: str) -> None:
+    """Raise `StorageError` for what obstore would break down at."""
+    try:
+        _ = urlsplit(endpoint_url).port
+    except ValueError:  # it quotes what it takes for a port, which may be of a password
+        raise StoreMisconfigured(
+            f"the endpoint {endpoint_url} is no URL: write http://host:port, and percent-encode what is special in a "
+            "password"
+        ) from None
 
 
 def _encryption(settings: StorageSettings) -> Encryption:

@@ -31,6 +31,7 @@ from pipeline.errors import (
     StorageError,
     Unreadable,
 )
+from pipeline.secrets import redacted
 
 T = TypeVar("T")
 
@@ -191,11 +192,12 @@ def _remedy_of_kind(exc: Exception, kind: type[StorageError], code: str, endpoin
 
 
 def _first_line(exc: Exception) -> str:
-    """obstore appends its whole state below, and before that the whole answer."""
+    """obstore appends its whole state below, and before that the whole answer. A URL that is cut off would no longer be
+    seen to hold a secret."""
     found = re.search(_ANSWER, str(exc))
     if found:
         return found[0].rpartition(": ")[2]
-    return str(exc).partition("\n")[0][:300] or type(exc).__name__
+    return redacted(str(exc).partition("\n")[0])[:300] or type(exc).__name__
 
 
 def is_transient(exc: Exception) -> bool:

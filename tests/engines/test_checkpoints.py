@@ -15,6 +15,7 @@ from pipeline.engines.choose import pinned
 from pipeline.errors import ConfigError
 from pipeline.run_folder import provenance
 from pipeline.settings_file import load_settings
+from pipeline.storage import open_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -41,8 +42,10 @@ def test_a_folder_is_named_after_its_files(tmp_path: Path) -> None:
 
 def test_a_run_pins_what_it_records(tmp_path: Path) -> None:
     settings = load_settings(None, ["engine.name=vllm", f"engine.model={checkpoint(tmp_path / 'a')}"])
-    revision = provenance(pinned(settings))["model_revision"]
-    assert revision == pin_revision(settings.engine.model, "") and provenance(settings)["model_revision"] == ""
+    folder = open_folder(str(tmp_path / "out"), settings.storage)
+    revision = provenance(folder, pinned(settings))["model_revision"]
+    assert revision == pin_revision(settings.engine.model, "")
+    assert provenance(folder, settings)["model_revision"] == ""
     server = load_settings(None, ["engine.name=http", "engine.model=m"])
     assert pinned(server) == server, "what a server runs is not to be known"
 

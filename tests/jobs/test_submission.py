@@ -21,6 +21,7 @@ from jobs.packing import CREDENTIALS_FILE, command_line, pack_code, pack_credent
 from jobs.plan import Inputs
 from jobs.submit import _next_name, is_same_work, submit_command
 from pipeline.errors import QuireError
+from pipeline.secrets import holds_secret
 from tests.conftest import TestBucket
 from tests.documents import pdf
 from tests.runs import scripted_settings
@@ -101,6 +102,41 @@ def test_secrets_are_not_put_where_everybody_sees_them(name: str, moto_bucket: T
         "--env", name, "convert", f"{moto_bucket.uri}/in", "--output", f"{moto_bucket.uri}/out", *storage
     )
     assert "everybody who may look at the cluster would see it" in words
+
+
+@pytest.mark.parametrize(
+    ("options", "variables"),
+    [
+        (["--set", 'vllm.extra={hf_token="s3cr3t"}'], {}),
+        (["--set", "http.url=http://me:s3cr3t@host/v1"], {}),
+        (["--endpoint-url", "{url}"], {}),
+        ([], {"AWS_ENDPOINT_URL": "{url}"}),
+    ],
+)
+def test_nor_is_a_command_line_or_an_endpoint_with_one(
+    options: list[str], variables: dict[str, str], moto_bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = moto_bucket.endpoint.url.replace("//", "//me:s3cr3t@")
+    moto_bucket.put("in/a.pdf")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_bucket.endpoint.url)
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")  # to be as it was afterwards
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(url=url))
+    arguments = [f"{moto_bucket.uri}/in", "--output", f"{moto_bucket.uri}/out", *SCRIPTED]
+    words = refusal("--env", "MODE=token", "convert", *arguments, *(o.replace("{url}", url) for o in options))
+    assert "everybody who may look at the cluster would see" in words and "s3cr3t" not in words
+
+
+def test_secrets_go_along_in_files(tmp_path: Path) -> None:
+    (tmp_path / "quire.toml").write_text('[vllm]\nextra = {hf_token = "s3cr3t"}\n')
+    context = parsed(["s3://b/in", "--config", str(tmp_path / "quire.toml"), "--output", "s3://b/out"])
+    package = tmp_path / "package"
+    package.mkdir()
+    words = command_line(context, pack_files(package, context))
+    assert (
+        not any(map(holds_secret, words))
+        and "s3cr3t" in (package / words[words.index("--config") + 1]).read_text()
+    )
 
 
 def parsed(arguments: Sequence[str]) -> click.Context:

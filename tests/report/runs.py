@@ -87,7 +87,10 @@ async def write_run(
     refs = (DocumentRef(f"/nowhere/{number}", "1", 1, str(number)) for number in range(len(statuses)))
     async for _ in plan(folder, refs, probe, PlanSettings(pages_per_shard=2 * PAGES_EACH), "f" * 16):
         pass
-    writer, upcoming = ShardWriter(folder, provenance(settings), write_markdown_files=False), enumerate(pages)
+    writer, upcoming = (
+        ShardWriter(folder, provenance(folder, settings), write_markdown_files=False),
+        enumerate(pages),
+    )
     for shard in list(planned_shards(folder))[:num_shards]:
         results, timings = [], []
         for source in shard.ranges:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from pipeline.records import DocumentStatus, Outcome, PageRange
 from pipeline.report import figures
 from pipeline.report.histograms import Histogram, Timeline
 from pipeline.report.notable import NotablePage
-from pipeline.report.page import Report, count, link, seconds, share, shown, to_html
+from pipeline.report.page import Report, count, link, seconds, share, to_html
 from pipeline.report.survey import survey
 from pipeline.run_folder import read
 from pipeline.storage import Folder
@@ -118,10 +119,23 @@ def test_only_local_documents_are_linked(uri: str, wanted: str) -> None:
     assert link(NotablePage(source, "shard", 2, Outcome.OCR)) == wanted
 
 
-def test_what_is_named_like_a_secret_is_not_shown() -> None:
-    assert shown("engine.max_output_tokens", 8192) == "8192"
-    assert "hunter2" not in shown("vllm.extra", {"hf_token": "hunter2", "a": [{"api_key": "hunter2"}], "b": 1})
-    assert "hunter2" not in shown("http.password", "hunter2")
+async def test_secrets_that_an_earlier_version_left_in_the_folder_are_not_shown(tmp_path: Path) -> None:
+    folder = await write_run(tmp_path, [READ] * 4)
+    described = json.loads(folder.get("quire.json"))
+    described["settings"]["vllm.extra"] = {"hf_token": "hunter2", "a": [{"api_key": "hunter2"}], "seed": 4711}
+    folder.put("quire.json", json.dumps(described).encode())
+    html = _html(folder)
+    assert "hunter2" not in html and "4711" in html
+
+
+async def test_versions_of_several_runs_are_shown_in_their_order(tmp_path: Path) -> None:
+    folder = await write_run(tmp_path, [READ] * 4)
+    described = json.loads(folder.get("quire.json"))
+    described["later_versions"] = [{**described["versions"], "quire": "99.1", "numpy": "99.2"}]
+    folder.put("quire.json", json.dumps(described).encode())
+    html = _html(folder)
+    for before, now in ((described["quire_version"], "99.1"), (described["versions"]["numpy"], "99.2")):
+        assert f"{before} → {now}" in html
 
 
 def test_numbers_are_written_for_people() -> None:

@@ -39,6 +39,7 @@ from pipeline.ray_flow.homes import home
 from pipeline.ray_flow.runner import RayEngineHost, RayRasterizer, RunnerActor, _next_unfetched
 from pipeline.ray_flow.workers import EngineActor, EngineWorker, Work
 from pipeline.records import PageImage, PageRange, Recognition, Request, Shard
+from pipeline.run_folder import provenance
 from pipeline.storage import open_folder
 from pipeline.usage import used_hours
 from tests import documents
@@ -155,7 +156,7 @@ def test_a_shard_that_is_asked_for_twice_is_converted_once(tmp_path: Path, one_c
     ray_flow.connect(settings.ray)  # it was there before, so there is nothing to end
     try:
         engine = EngineActor.options(num_cpus=0).remote(settings)
-        runner = RunnerActor.remote(ray_flow.Work(settings, folder.uri))
+        runner = RunnerActor.remote(ray_flow.Work(settings, folder.uri, provenance(folder, settings)))
         first, second = ray.get([runner.convert.remote(shard, [engine]) for _ in range(2)])
     finally:
         ray_flow.disconnect()

@@ -36,6 +36,10 @@ def test_what_is_set_wins() -> None:
     assert arguments(79.2, "vllm.extra={max_num_seqs=3, seed=1}")["max_num_seqs"] == 3
 
 
+def test_a_token_reaches_vllm() -> None:
+    assert arguments(80, 'vllm.extra={hf_token="s3cr3t"}')["hf_token"] == "s3cr3t"
+
+
 def test_a_cpu_has_no_share_of_a_gpu() -> None:
     assert "gpu_memory_utilization" not in arguments(0.0)
 
