@@ -27,15 +27,25 @@ def table_columns(rows: Sequence[Sequence[Line]], line_height: float) -> list[In
     """
     lines = [line for row in rows for line in row]
     num_crossing = min(_MAX_CROSSING, int(_CROSSING_SHARE * sum(len(row) > 1 for row in rows)))
-    strips = free_strips(lines, line_height)
-    for left, right in _thinly_covered(lines, num_crossing):
-        is_known = any(left <= (known[0] + known[1]) / 2 <= right for known in strips)
-        if right - left >= MIN_GUTTER * line_height and not is_known and _is_between_cells(rows, left, right):
-            strips.append((left, right))
-    if all(right - left < MIN_GUTTER * line_height for left, right in strips):
+    free = free_strips(lines, line_height)
+    crossed = [
+        strip
+        for strip in _thinly_covered(lines, num_crossing)
+        if _is_wide(strip, line_height) and _is_between_cells(rows, *strip)
+    ]
+    if not crossed and not any(_is_wide(strip, line_height) for strip in free):
         return []
+    edges = [(left + right) / 2 for left, right in free]
+    for left, right in crossed:
+        if not any(left <= edge <= right for edge in edges):
+            edges.append((left + right) / 2)
     x0, _, x1, _ = bounds(line.box for line in lines)
-    return list(itertools.pairwise([x0, *sorted((left + right) / 2 for left, right in strips), x1]))
+    return list(itertools.pairwise([x0, *sorted(edges), x1]))
+
+
+def _is_wide(strip: Interval, line_height: float) -> bool:
+    """Whether a strip is wider than a word space."""
+    return strip[1] - strip[0] >= MIN_GUTTER * line_height
 
 
 def write_table(rows: Sequence[Sequence[Line]], columns: Sequence[Interval]) -> str:

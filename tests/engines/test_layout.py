@@ -151,6 +151,22 @@ def test_a_narrow_gutter_divides_the_columns_of_a_table_with_wider_ones(scale: f
 
 
 @SCALES
+def test_a_gutter_that_a_heading_makes_narrow_is_one(scale: float) -> None:
+    """Between most of its rows it is wider than a word space."""
+    heading = [line("Item no.", 100, 500), line("What was asked of them", 105 + 8 * LETTER, 500)]
+    rows = [
+        [line(str(y), 100, 500 + 40 * y), line("was it easy?", 105 + 8 * LETTER, 500 + 40 * y)]
+        for y in range(1, 7)
+    ]
+    [piece] = arrange(scaled([item for row in [heading, *rows] for item in row], scale), 1650 * scale)
+    assert piece.text.splitlines()[:3] == [
+        "| Item no. | What was asked of them |",
+        "| --- | --- |",
+        "| 1 | was it easy? |",
+    ]
+
+
+@SCALES
 def test_items_become_one_list(scale: float) -> None:
     lines = [
         Line("First item of the list", 130, 300, 330, 320, has_bullet=True),
