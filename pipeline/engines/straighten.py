@@ -20,6 +20,7 @@ Transform = NDArray[np.float64]
 _MIN_SKEW_DEG = 0.3  # below that rows and columns separate well enough
 _MAX_SKEW_DEG = 20.0
 _TALL = 1.5  # height over width from which a box counts as turned on its side (the recogniser's own limit)
+_LONE = 4.0  # ... up to which it may be one narrow character that stands upright: 1, l, I
 _LONG = 5.0  # only boxes that long tell the skew
 
 
@@ -28,6 +29,13 @@ def is_tall(quads: Quads) -> NDArray[np.bool_]:
     width, height = _sides(quads)
     tall: NDArray[np.bool_] = height > _TALL * width
     return tall
+
+
+def may_be_lone(quads: Quads) -> NDArray[np.bool_]:
+    """For each tall quad whether a single character has that shape, or a short word on its side."""
+    width, height = _sides(quads)
+    lone: NDArray[np.bool_] = height <= _LONE * width
+    return lone
 
 
 def turn(page: Pixels, quads: Quads, num_quarters: int) -> tuple[Pixels, Quads, Transform]:
