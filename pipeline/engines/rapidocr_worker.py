@@ -68,9 +68,7 @@ class RapidOcrWorker:
         of all detected lines), `blocks` and `lines` in reading order, and `scores`."""
         height, width = int(request["height_px"]), int(request["width_px"])
         page = self._arena[: height * width * 3].reshape(height, width, 3)[:, :, ::-1]  # the models want BGR
-        quads = self._detect_strip(page) if is_strip(page) else self._detect(page)
-        if not len(quads):
-            quads = self._detect_closely(page)
+        quads = self._find_lines(page)
         if not len(quads):
             return {"num_boxes": 0, "legible_share": 1.0, "blocks": [], "lines": [], "scores": []}
         reading = self._read(page, quads)
@@ -84,6 +82,10 @@ class RapidOcrWorker:
             "lines": [line.text for line in ordered],
             "scores": [line.score for line in ordered],
         }
+
+    def _find_lines(self, page: Pixels) -> Quads:
+        quads = self._detect_strip(page) if is_strip(page) else self._detect(page)
+        return quads if len(quads) else self._detect_closely(page)
 
     def _detect(self, page: Pixels) -> Quads:
         height, width = page.shape[:2]
@@ -125,9 +127,9 @@ class RapidOcrWorker:
             if self._stand_upright(page, sample):
                 return self._read_turned(page, quads, 0)
             left, right = self._score(page, sample, 0), self._score(page, sample, 2)
-            if right > left:
-                return self._read_turned(page, quads, 3)
-            return self._read_turned(page, quads, 0 if self._is_vertical_writing(page, sample) else 1)
+            if right <= left and self._is_vertical_writing(page, sample):
+                return self._read_turned(page, quads, 0)
+            return self._read_on_its_side(page, 3 if right > left else 1)
         reading = self._read_turned(page, quads, 0)
         if _mean_score(reading.lines) >= _DOUBTFUL_SCORE:
             return reading
@@ -144,6 +146,13 @@ class RapidOcrWorker:
         """Chinese and Japanese columns, whose characters stand upright, are read as they are."""
         text = "".join(text for text, _ in self._recognize([straighten.cut_out(page, q) for q in quads]))
         return sum("\u3040" <= char <= "\u9fff" for char in text) > 0.5 * len(text)
+
+    def _read_on_its_side(self, page: Pixels, num_quarters: int) -> Reading:
+        """With boxes that are found on the upright page: the detector overlooks single characters that lie down."""
+        height, width = page.shape[:2]
+        found = self._find_lines(np.ascontiguousarray(np.rot90(page, num_quarters)))
+        back = straighten.inverse(straighten.quarter_turns(width, height, num_quarters))
+        return self._read_turned(page, straighten.move(found, back), num_quarters)
 
     def _read_turned(self, page: Pixels, quads: Quads, num_quarters: int) -> Reading:
         image, moved, transform = straighten.turn(page, quads, num_quarters)

@@ -41,7 +41,7 @@ def may_be_lone(quads: Quads) -> NDArray[np.bool_]:
 def turn(page: Pixels, quads: Quads, num_quarters: int) -> tuple[Pixels, Quads, Transform]:
     """The page turned by quarters counter-clockwise and freed of its skew, its quads, and the transform."""
     height, width = page.shape[:2]
-    transform = _quarter_turns(width, height, num_quarters)
+    transform = quarter_turns(width, height, num_quarters)
     image: Pixels = np.ascontiguousarray(np.rot90(page, num_quarters))
     moved = move(quads, transform)
     angle = _skew_deg(moved)
@@ -123,7 +123,7 @@ def _rotation(image: Pixels, angle_deg: float) -> Transform:
     return np.asarray(cv2.getRotationMatrix2D(centre, angle_deg, 1.0), dtype=np.float64)
 
 
-def _quarter_turns(width: int, height: int, num_quarters: int) -> Transform:
+def quarter_turns(width: int, height: int, num_quarters: int) -> Transform:
     """Matrix of `np.rot90(page, num_quarters)` for points (x, y)."""
     matrices = (
         ((1, 0, 0), (0, 1, 0), (0, 0, 1)),

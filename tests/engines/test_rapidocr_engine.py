@@ -76,10 +76,14 @@ async def test_a_table_becomes_a_table(engine: RapidOcrEngine) -> None:
     ]
 
 
-async def test_a_lone_narrow_character_stays_upright_in_its_cell(engine: RapidOcrEngine) -> None:
+@pytest.mark.parametrize("num_quarters", [0, 1])
+async def test_a_lone_narrow_character_stays_upright_in_its_cell(
+    engine: RapidOcrEngine, num_quarters: int
+) -> None:
     """Its box is as tall as that of a word on its side."""
     rows = [("Item", "Count", "Price"), ("Rope", "1", "3.50"), ("Lamp", "7", "1"), ("Bell", "1", "8.25")]
-    result = await engine.recognize(as_page(drawing.table(rows)), REQUEST)
+    page = np.ascontiguousarray(np.rot90(drawing.table(rows), num_quarters))
+    result = await engine.recognize(as_page(page), REQUEST)
     assert result.blocks is not None
     assert [block.text.splitlines() for block in result.blocks] == [
         [
