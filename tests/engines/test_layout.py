@@ -185,6 +185,19 @@ def test_items_become_one_list(scale: float) -> None:
 
 
 @SCALES
+def test_bullets_that_were_cut_off_stand_before_their_items(scale: float) -> None:
+    """They are no column, though nothing but items is beside them."""
+    names = ("First", "Next", "Last")
+    items = [column(f"{name} ", 130, 300 + 90 * number, 3, 870) for number, name in enumerate(names)]
+    marks = [line("•", 112, item[0].y0, width=9) for item in items]
+    stray = line("•", 100, 700, width=9)
+    pieces = arrange(scaled([*marks, *(row for item in items for row in item), stray], scale), 1650 * scale)
+    assert [piece.label for piece in pieces] == ["list", "text"]
+    assert [item.split()[:2] for item in pieces[0].text.splitlines()] == [["-", name] for name in names]
+    assert pieces[1].text == "•"
+
+
+@SCALES
 def test_paragraphs_start_at_indents_and_after_short_lines(scale: float) -> None:
     lines = [
         filled("One begins and ", 100, 300, 900),
