@@ -13,12 +13,13 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.engines.lines import Box, Line, bounds, group_rows, typical_height, typical_letter_width
 from pipeline.engines.paragraphs import MARKER, Paragraph, split_paragraphs
 from pipeline.engines.reading_order import Region, read_in_order
 from pipeline.engines.tables import write_table
+from pipeline.engines.white_space import ALIGNED
 
 _MARGIN = 0.09  # of the page: headers and footers stand that close to its edge
 _APART = 0.8  # ... and that many line heights from the text
@@ -33,6 +34,7 @@ _CAPTION = re.compile(
 )
 _SECTION = re.compile(r"^(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?|[IVX]{1,5}\.|[A-Z]\.)\s+[^\W\d_]\S*(?:\s+\S+){0,9}$")
 _BULLET = re.compile(r"^[•·▪◦●○■–—*-]\s+")
+_LONE_BULLET = re.compile(r"^[•·▪◦●○■]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Piece:
 def arrange(lines: Sequence[Line], page_height: float) -> list[Piece]:
     """The blocks of a page in reading order; header first, footer and margin stamps last."""
     upright = [line for line in lines if line.is_vertical]
-    level = [line for line in lines if not line.is_vertical]
+    level = _join_bullets([line for line in lines if not line.is_vertical])
     if len(upright) > len(level):
         return [*_columns_of_vertical_writing(upright), *_arrange_level(level, page_height)]
     within = [line for line in level if any(_is_part_of_stamp(line, stamp) for stamp in upright)]
@@ -75,6 +77,23 @@ def _arrange_level(lines: Sequence[Line], page_height: float) -> list[Piece]:
     for region in read_in_order(rest, height):
         pieces.extend(_table(region) if region.is_grid else _label(region, body))
     return [*_margin("header", header), *_with_title(_join(pieces)), *_margin("footer", footer)]
+
+
+def _join_bullets(lines: Sequence[Line]) -> list[Line]:
+    """Lines with the bullets before them that were cut off, which would make a column of their own."""
+    joined = [line for line in lines if not _LONE_BULLET.match(line.text)]
+    for mark in (line for line in lines if _LONE_BULLET.match(line.text)):
+        index = next((index for index, line in enumerate(joined) if _is_bullet_of(mark, line)), None)
+        if index is None:
+            joined.append(mark)
+        else:
+            joined[index] = replace(joined[index], text=f"{mark.text} {joined[index].text}", x0=mark.x0)
+    return joined
+
+
+def _is_bullet_of(mark: Line, line: Line) -> bool:
+    is_on_line = abs(mark.centre_y - line.centre_y) < ALIGNED * line.height
+    return is_on_line and mark.x1 <= line.x0 < mark.x1 + line.height
 
 
 def _is_part_of_stamp(line: Line, stamp: Line) -> bool:

@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from typing import TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.engines import straighten
 from pipeline.engines.gutters import cut_at_gutters
 from pipeline.engines.ink import Grey, find_gaps, has_bullet
 from pipeline.engines.lines import Box, Line
 from pipeline.engines.straighten import Quads
+from pipeline.engines.white_space import ALIGNED
 from pipeline.records import Pixels
 
 _PAD = 0.15  # box heights around a piece that was cut at its ink
+_SAME = 0.8  # of a fragment's width inside another piece, on one line with it: what it shows is read there
 _LEVEL_DEG = 1.0  # boxes up to that slope are cut out as rectangles
 
 
@@ -35,8 +38,23 @@ def find_pieces(image: Pixels, grey: Grey, quads: Quads) -> list[tuple[Box, Quad
             level.append(box)
     height = float(np.median([box[3] - box[1] for box in level])) if level else 1.0
     fragments = cut_at_gutters([find_gaps(grey, box) for box in level], height)
-    cut = [(fragment, None) for parts in fragments for fragment in parts]
+    cut = [(fragment, None) for fragment in _without_doubles(fragments)]
     return [(box, quad) for box, quad in [*cut, *others] if box[2] - box[0] >= 2 and box[3] - box[1] >= 2]
+
+
+def _without_doubles(fragments: Sequence[Sequence[Box]]) -> list[Box]:
+    """The fragments of all boxes, but for those that lie in a wider one: where two boxes overlap, a cut leaves the end
+    of the one by itself, and it would be read twice."""
+    pieces = np.array([box for parts in fragments for box in parts], np.float64).reshape(-1, 4)
+    return [box for parts in fragments for box in parts if len(parts) == 1 or not _lies_in_another(box, pieces)]
+
+
+def _lies_in_another(box: Box, pieces: NDArray[np.float64]) -> bool:
+    x0, y0, x1, y1 = pieces.T
+    common = np.minimum(x1, box[2]) - np.maximum(x0, box[0])
+    is_on_line = np.abs((y0 + y1) / 2 - (box[1] + box[3]) / 2) < ALIGNED * (box[3] - box[1])
+    is_wider = x1 - x0 > box[2] - box[0]
+    return bool((is_wider & is_on_line & (common >= _SAME * (box[2] - box[0]))).any())
 
 
 def _slope_deg(quad: Quads) -> float:

@@ -40,6 +40,9 @@ _CHARS_PER_SQUARE = 0.5  # a legible line has that many characters per line heig
 _DOUBTFUL_SCORE = 0.85  # below that the page may be upside down; upright pages are at 0.9 and more
 _SAMPLE = 6  # lines that vote on the direction of a page
 
+Result = tuple[str, float]
+"""Text, and its score."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -65,9 +68,7 @@ class RapidOcrWorker:
         of all detected lines), `blocks` and `lines` in reading order, and `scores`."""
         height, width = int(request["height_px"]), int(request["width_px"])
         page = self._arena[: height * width * 3].reshape(height, width, 3)[:, :, ::-1]  # the models want BGR
-        quads = self._detect_strip(page) if is_strip(page) else self._detect(page)
-        if not len(quads):
-            quads = self._detect_closely(page)
+        quads = self._find_lines(page)
         if not len(quads):
             return {"num_boxes": 0, "legible_share": 1.0, "blocks": [], "lines": [], "scores": []}
         reading = self._read(page, quads)
@@ -81,6 +82,10 @@ class RapidOcrWorker:
             "lines": [line.text for line in ordered],
             "scores": [line.score for line in ordered],
         }
+
+    def _find_lines(self, page: Pixels) -> Quads:
+        quads = self._detect_strip(page) if is_strip(page) else self._detect(page)
+        return quads if len(quads) else self._detect_closely(page)
 
     def _detect(self, page: Pixels) -> Quads:
         height, width = page.shape[:2]
@@ -119,10 +124,12 @@ class RapidOcrWorker:
         tall = straighten.is_tall(quads)
         if tall.mean() > 0.5:
             sample = _longest(quads[tall])
+            if self._stand_upright(page, sample):
+                return self._read_turned(page, quads, 0)
             left, right = self._score(page, sample, 0), self._score(page, sample, 2)
-            if right > left:
-                return self._read_turned(page, quads, 3)
-            return self._read_turned(page, quads, 0 if self._is_vertical_writing(page, sample) else 1)
+            if right <= left and self._is_vertical_writing(page, sample):
+                return self._read_turned(page, quads, 0)
+            return self._read_on_its_side(page, 3 if right > left else 1)
         reading = self._read_turned(page, quads, 0)
         if _mean_score(reading.lines) >= _DOUBTFUL_SCORE:
             return reading
@@ -140,30 +147,49 @@ class RapidOcrWorker:
         text = "".join(text for text, _ in self._recognize([straighten.cut_out(page, q) for q in quads]))
         return sum("\u3040" <= char <= "\u9fff" for char in text) > 0.5 * len(text)
 
+    def _read_on_its_side(self, page: Pixels, num_quarters: int) -> Reading:
+        """With boxes that are found on the upright page: the detector overlooks single characters that lie down."""
+        height, width = page.shape[:2]
+        found = self._find_lines(np.ascontiguousarray(np.rot90(page, num_quarters)))
+        back = straighten.inverse(straighten.quarter_turns(width, height, num_quarters))
+        return self._read_turned(page, straighten.move(found, back), num_quarters)
+
     def _read_turned(self, page: Pixels, quads: Quads, num_quarters: int) -> Reading:
         image, moved, transform = straighten.turn(page, quads, num_quarters)
         grey: Grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
         pieces = find_pieces(image, grey, moved)
         results = self._recognize([cut_strip(image, box, quad) for box, quad in pieces])
-        results = [
-            self._downwards(image, quad, result) if is_vertical(quad) else result
-            for result, (_, quad) in zip(results, pieces, strict=True)
-        ]
         boxes = [box for box, _ in pieces]
-        lines = tuple(
-            as_line(text, score, box, quad, grey, boxes)
-            for (text, score), (box, quad) in zip(results, pieces, strict=True)
-        )
-        return Reading(lines, transform, image.shape[0])
+        lines = []
+        for (box, quad), result in zip(pieces, results, strict=True):
+            if is_vertical(quad):
+                level = self._level(image, quad, result)
+                quad, result = (None, level) if level else (quad, self._downwards(image, quad, result))
+            lines.append(as_line(*result, box, quad, grey, boxes))
+        return Reading(tuple(lines), transform, image.shape[0])
 
-    def _downwards(self, image: Pixels, quad: Quads, upwards: tuple[str, float]) -> tuple[str, float]:
+    def _stand_upright(self, page: Pixels, tall: Quads) -> bool:
+        """Whether most of some tall boxes are narrow characters on a page that is upright: a table of ones."""
+        upwards = self._recognize([straighten.cut_out(page, quad) for quad in tall])
+        levels = [self._level(page, quad, result) for quad, result in zip(tall, upwards, strict=True)]
+        return sum(level is not None for level in levels) > len(tall) / 2
+
+    def _level(self, image: Pixels, quad: Quads, upwards: Result) -> Result | None:
+        """What a tall box reads as it stands; None where it reads better up the page, as a word on its side does."""
+        if not straighten.may_be_lone(quad[None])[0]:
+            return None
+        [level] = self._recognize([cut_strip(image, straighten.box_of(quad, image), None)])
+        is_better = len(upwards[0]) <= 1 or level[1] > upwards[1]
+        return level if level[0] and is_better else None
+
+    def _downwards(self, image: Pixels, quad: Quads, upwards: Result) -> Result:
         """A margin stamp read the other way, if it reads better so."""
         if upwards[1] >= _DOUBTFUL_SCORE:
             return upwards
         [other] = self._recognize([np.rot90(straighten.cut_out(image, quad), 2)])
         return max(upwards, other, key=lambda result: result[1])
 
-    def _recognize(self, strips: Sequence[Pixels]) -> list[tuple[str, float]]:
+    def _recognize(self, strips: Sequence[Pixels]) -> list[Result]:
         from rapidocr.ch_ppocr_rec.typings import TextRecInput
 
         if not strips:
@@ -221,9 +247,9 @@ def _is_legible(line: Line) -> bool:
 
 
 def _squares(line: Line) -> float:
-    """Length of a line in line heights, at least 1."""
-    sides = sorted((max(1.0, line.width), max(1.0, line.height)))
-    return max(1.0, sides[1] / sides[0])
+    """Length of a line in line heights, at least 1: a character narrower than it is high is one square."""
+    along, across = (line.height, line.width) if line.is_vertical else (line.width, line.height)
+    return max(1.0, along / max(1.0, across))
 
 
 def _length(lines: Sequence[Line]) -> float:

@@ -75,7 +75,11 @@ def _beside(
     while len(rows[num_rows - 1]) == 1 and any(rows[num_rows - 1][0] is line for line in columns[0]):
         num_rows -= 1  # the heading of what follows
     kept = rows[:num_rows]
-    yield Region(tuple(tuple(row) for row in kept), tuple(table_columns(kept, line_height)))
+    ranges = table_columns(kept, line_height)
+    if not ranges:
+        yield _running(lines, right)
+        return
+    yield Region(tuple(tuple(row) for row in kept), tuple(ranges))
     yield from _cut([line for row in rows[num_rows:] for line in row], line_height, depth + 1, right)
 
 

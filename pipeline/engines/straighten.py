@@ -20,6 +20,7 @@ Transform = NDArray[np.float64]
 _MIN_SKEW_DEG = 0.3  # below that rows and columns separate well enough
 _MAX_SKEW_DEG = 20.0
 _TALL = 1.5  # height over width from which a box counts as turned on its side (the recogniser's own limit)
+_LONE = 4.0  # ... up to which it may be one narrow character that stands upright: 1, l, I
 _LONG = 5.0  # only boxes that long tell the skew
 
 
@@ -30,10 +31,17 @@ def is_tall(quads: Quads) -> NDArray[np.bool_]:
     return tall
 
 
+def may_be_lone(quads: Quads) -> NDArray[np.bool_]:
+    """For each tall quad whether a single character has that shape, or a short word on its side."""
+    width, height = _sides(quads)
+    lone: NDArray[np.bool_] = height <= _LONE * width
+    return lone
+
+
 def turn(page: Pixels, quads: Quads, num_quarters: int) -> tuple[Pixels, Quads, Transform]:
     """The page turned by quarters counter-clockwise and freed of its skew, its quads, and the transform."""
     height, width = page.shape[:2]
-    transform = _quarter_turns(width, height, num_quarters)
+    transform = quarter_turns(width, height, num_quarters)
     image: Pixels = np.ascontiguousarray(np.rot90(page, num_quarters))
     moved = move(quads, transform)
     angle = _skew_deg(moved)
@@ -115,7 +123,7 @@ def _rotation(image: Pixels, angle_deg: float) -> Transform:
     return np.asarray(cv2.getRotationMatrix2D(centre, angle_deg, 1.0), dtype=np.float64)
 
 
-def _quarter_turns(width: int, height: int, num_quarters: int) -> Transform:
+def quarter_turns(width: int, height: int, num_quarters: int) -> Transform:
     """Matrix of `np.rot90(page, num_quarters)` for points (x, y)."""
     matrices = (
         ((1, 0, 0), (0, 1, 0), (0, 0, 1)),

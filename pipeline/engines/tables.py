@@ -11,27 +11,41 @@ import itertools
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
-from pipeline.engines.lines import Interval, Line, bounds, free_intervals
+from pipeline.engines.lines import Interval, Line, bounds
+from pipeline.engines.white_space import MIN_GUTTER, free_strips
 
 _TIGHT = 0.75  # lines of one cell are that much closer than the table's rows are
-_MIN_GUTTER = 0.5  # line heights
 _MAX_CROSSING = 2  # rows, such as the header's, that may reach across a gutter ...
 _CROSSING_SHARE = 0.2  # ... and the share of all rows that they may be
 
 
 def table_columns(rows: Sequence[Sequence[Line]], line_height: float) -> list[Interval]:
-    """The x-ranges of the columns: between white strips that all rows, but for a few wide cells, leave free."""
+    """The x-ranges of the columns: between white strips that all rows, but for a few wide cells, leave free.
+
+    A strip no wider than a word space divides the columns of a table that has wider ones, too. Where there are none,
+    the lines are prose whose spaces lie under one another: no table, and no columns.
+    """
     lines = [line for row in rows for line in row]
     num_crossing = min(_MAX_CROSSING, int(_CROSSING_SHARE * sum(len(row) > 1 for row in rows)))
-    min_width = _MIN_GUTTER * line_height
-    strict = free_intervals(((line.x0, line.x1) for line in lines), min_width)
-    edges = [(left + right) / 2 for left, right in strict]
-    for left, right in _thinly_covered(lines, num_crossing):
-        is_known = any(left <= edge <= right for edge in edges)
-        if right - left >= min_width and not is_known and _is_between_cells(rows, left, right):
+    free = free_strips(lines, line_height)
+    crossed = [
+        strip
+        for strip in _thinly_covered(lines, num_crossing)
+        if _is_wide(strip, line_height) and _is_between_cells(rows, *strip)
+    ]
+    if not crossed and not any(_is_wide(strip, line_height) for strip in free):
+        return []
+    edges = [(left + right) / 2 for left, right in free]
+    for left, right in crossed:
+        if not any(left <= edge <= right for edge in edges):
             edges.append((left + right) / 2)
     x0, _, x1, _ = bounds(line.box for line in lines)
     return list(itertools.pairwise([x0, *sorted(edges), x1]))
+
+
+def _is_wide(strip: Interval, line_height: float) -> bool:
+    """Whether a strip is wider than a word space."""
+    return strip[1] - strip[0] >= MIN_GUTTER * line_height
 
 
 def write_table(rows: Sequence[Sequence[Line]], columns: Sequence[Interval]) -> str:

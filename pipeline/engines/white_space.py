@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pipeline.engines.lines import Interval, Line, free_intervals
 
 MIN_GUTTER = 0.5
-"""Narrowest gutter, in line heights."""
+"""Narrowest gutter, from ink to ink, in line heights."""
 ALIGNED = 0.3
 """Lines of one row have their centres that close, in line heights."""
 _SLACK = 0.15  # detected boxes reach that far beyond their ink
@@ -19,10 +19,17 @@ _WORD_SPACE = 3.0  # justified text has no wider one
 
 
 def find_gutters(lines: Sequence[Line], line_height: float) -> list[Interval]:
+    """The strips between columns that stand beside one another."""
+    strips = free_strips(lines, line_height)
+    return [strip for strip in strips if _is_beside_another(lines, (strip[0] + strip[1]) / 2, line_height)]
+
+
+def free_strips(lines: Sequence[Line], line_height: float) -> list[Interval]:
+    """The x-ranges that no box touches, from left to right, where the ink beside them is `MIN_GUTTER` apart."""
     slack = _SLACK * line_height
     spans = ((line.x0 + slack, max(line.x1 - slack, line.x0 + slack)) for line in lines)
     gaps = free_intervals(spans, MIN_GUTTER * line_height)
-    return [gap for gap in gaps if _is_beside_another(lines, (gap[0] + gap[1]) / 2, line_height)]
+    return [(left + slack, right - slack) for left, right in gaps]
 
 
 def _is_beside_another(lines: Sequence[Line], x: float, line_height: float) -> bool:

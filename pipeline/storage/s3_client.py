@@ -118,7 +118,7 @@ def _open_bucket(name: str, settings: StorageSettings) -> Bucket:
 
 
 def _insist_on_url(endpoint_url: str) -> None:
-    """Raise `StorageError` for what obstore would break down at."""
+    """Raise `StoreMisconfigured` for what obstore would break down at."""
     try:
         _ = urlsplit(endpoint_url).port
     except ValueError:  # it quotes what it takes for a port, which may be of a password

@@ -37,11 +37,23 @@ def one_column() -> Pixels:
     return render(page)
 
 
-def table(rows: Sequence[tuple[str, ...]], column_pt: float = 110) -> Pixels:
+def table(rows: Sequence[tuple[str, ...]], column_pt: float = 110, size: float = 11) -> Pixels:
     page = _page()
     for number, row in enumerate(rows):
         for column, cell in enumerate(row):
-            page.insert_text((72 + column * column_pt, 100 + number * 22), cell, fontsize=11)
+            page.insert_text((72 + column * column_pt, 100 + number * 2 * size), cell, fontsize=size)
+    return render(page)
+
+
+def spaced_alike(rows: Sequence[tuple[str, ...]], size: float = 17) -> Pixels:
+    """Lines whose word spaces, of the usual width, lie under one another."""
+    page = _page()
+    font = pymupdf.Font("helv")
+    x = 72.0
+    for words in zip(*rows, strict=True):
+        for number, word in enumerate(words):
+            page.insert_text((x, 60 + number * 36), word, fontsize=size)
+        x += max(font.text_length(word, size) for word in words) + 0.5 * size
     return render(page)
 
 

@@ -119,6 +119,54 @@ def test_a_wide_header_cell_does_not_join_columns() -> None:
 
 
 @SCALES
+@pytest.mark.parametrize("gap", [0.25, 0.35, 0.45])
+@pytest.mark.parametrize("num_rows", [3, 9])
+def test_prose_whose_spaces_lie_under_one_another_is_no_table(scale: float, gap: float, num_rows: int) -> None:
+    """A detector, or the cutting of boxes, leaves a space of `gap` line heights open in every line."""
+    halves = [
+        [line("the mooring of", 100, 500 + 36 * y), line("a coaster", 226 + gap * HEIGHT, 500 + 36 * y)]
+        for y in range(num_rows)
+    ]
+    pieces = arrange(scaled([half for row in halves for half in row], scale), 1650 * scale)
+    assert [(piece.label, piece.text) for piece in pieces] == [
+        ("text", " ".join(["the mooring of a coaster"] * num_rows))
+    ]
+
+
+@SCALES
+@pytest.mark.parametrize("gap", [0.25, 0.4, 0.6])
+def test_a_narrow_gutter_divides_the_columns_of_a_table_with_wider_ones(scale: float, gap: float) -> None:
+    right = 100 + 6 * LETTER + gap * HEIGHT
+    cells = [
+        item
+        for y in range(500, 700, 40)
+        for item in (line("Anchor", 100, y), line("12", right, y), line("3.50", 400, y))
+    ]
+    [piece] = arrange(scaled(cells, scale), 1650 * scale)
+    assert piece.text.splitlines() == [
+        "| Anchor | 12 | 3.50 |",
+        "| --- | --- | --- |",
+        *["| Anchor | 12 | 3.50 |"] * 4,
+    ]
+
+
+@SCALES
+def test_a_gutter_that_a_heading_makes_narrow_is_one(scale: float) -> None:
+    """Between most of its rows it is wider than a word space."""
+    heading = [line("Item no.", 100, 500), line("What was asked of them", 105 + 8 * LETTER, 500)]
+    rows = [
+        [line(str(y), 100, 500 + 40 * y), line("was it easy?", 105 + 8 * LETTER, 500 + 40 * y)]
+        for y in range(1, 7)
+    ]
+    [piece] = arrange(scaled([item for row in [heading, *rows] for item in row], scale), 1650 * scale)
+    assert piece.text.splitlines()[:3] == [
+        "| Item no. | What was asked of them |",
+        "| --- | --- |",
+        "| 1 | was it easy? |",
+    ]
+
+
+@SCALES
 def test_items_become_one_list(scale: float) -> None:
     lines = [
         Line("First item of the list", 130, 300, 330, 320, has_bullet=True),
@@ -134,6 +182,19 @@ def test_items_become_one_list(scale: float) -> None:
         "- Second item, which is too long for a single line and goes on here",
         "- Third item",
     ]
+
+
+@SCALES
+def test_bullets_that_were_cut_off_stand_before_their_items(scale: float) -> None:
+    """They are no column, though nothing but items is beside them."""
+    names = ("First", "Next", "Last")
+    items = [column(f"{name} ", 130, 300 + 90 * number, 3, 870) for number, name in enumerate(names)]
+    marks = [line("•", 112, item[0].y0, width=9) for item in items]
+    stray = line("•", 100, 700, width=9)
+    pieces = arrange(scaled([*marks, *(row for item in items for row in item), stray], scale), 1650 * scale)
+    assert [piece.label for piece in pieces] == ["list", "text"]
+    assert [item.split()[:2] for item in pieces[0].text.splitlines()] == [["-", name] for name in names]
+    assert pieces[1].text == "•"
 
 
 @SCALES
@@ -198,6 +259,24 @@ def test_a_very_wide_gap_and_a_ruling_are_cut_alone() -> None:
     wide = GappedBox((0, 0, 900, 20), ((300, 380),))
     ruled = GappedBox((0, 100, 900, 120), ((300, 308),), rulings=((300, 308),))
     assert [len(parts) for parts in cut_at_gutters([wide, ruled], 20)] == [2, 2]
+
+
+@given(
+    st.lists(st.floats(2, 12), min_size=1, max_size=5),
+    st.lists(st.lists(st.integers(2, 120), min_size=6, max_size=6), min_size=3, max_size=8),
+)
+def test_every_table_has_at_least_two_columns(gaps: list[float], rows: list[list[int]]) -> None:
+    """Rows whose cells start where the widest cell above or below allows it, after a gap of that many pixels."""
+    starts = [100.0]
+    for index, gap in enumerate(gaps):
+        starts.append(starts[-1] + max(row[index] for row in rows) + gap)
+    lines = [
+        line("ab", start, 300 + 36 * y, width=row[index])
+        for y, row in enumerate(rows)
+        for index, start in enumerate(starts)
+    ]
+    tables = [piece.text for piece in arrange(lines, 1650) if piece.label == "table"]
+    assert all(table.splitlines()[1].count("---") > 1 for table in tables)
 
 
 @given(

@@ -76,6 +76,42 @@ async def test_a_table_becomes_a_table(engine: RapidOcrEngine) -> None:
     ]
 
 
+@pytest.mark.parametrize("num_quarters", [0, 1])
+async def test_a_lone_narrow_character_stays_upright_in_its_cell(
+    engine: RapidOcrEngine, num_quarters: int
+) -> None:
+    """Its box is as tall as that of a word on its side."""
+    rows = [("Item", "Count", "Price"), ("Rope", "1", "3.50"), ("Lamp", "7", "1"), ("Bell", "1", "8.25")]
+    page = np.ascontiguousarray(np.rot90(drawing.table(rows), num_quarters))
+    result = await engine.recognize(as_page(page), REQUEST)
+    assert result.blocks is not None
+    assert [block.text.splitlines() for block in result.blocks] == [
+        [
+            "| Item | Count | Price |",
+            "| --- | --- | --- |",
+            "| Rope | 1 | 3.50 |",
+            "| Lamp | 7 | 1 |",
+            "| Bell | 1 | 8.25 |",
+        ]
+    ]
+
+
+async def test_a_page_of_ones_is_not_turned(engine: RapidOcrEngine) -> None:
+    result = await engine.recognize(as_page(drawing.table([("1", "1", "1")] * 5, size=14)), REQUEST)
+    assert result.blocks is not None
+    assert [block.text.splitlines()[2:] for block in result.blocks] == [["| 1 | 1 | 1 |"] * 4]
+
+
+async def test_single_digits_between_words_are_kept_in_their_lines(engine: RapidOcrEngine) -> None:
+    """Where word spaces lie under one another, lines are cut into words before they are read."""
+    lines = [("Row", str(number), "encoded", "as", "plain", "text") for number in range(6)]
+    result = await engine.recognize(as_page(drawing.spaced_alike(lines)), REQUEST)
+    assert result.blocks is not None
+    assert [(block.label, block.text) for block in result.blocks] == [
+        ("text", " ".join(" ".join(words) for words in lines))
+    ]
+
+
 async def test_bullets_that_the_recogniser_drops_make_a_list(engine: RapidOcrEngine) -> None:
     items = ["Copper sheets for the keel", "Two hundred oak planks", "Rope and canvas"]
     result = await engine.recognize(as_page(drawing.bulleted(items)), REQUEST)
