@@ -204,7 +204,7 @@ def test_a_share_that_is_tolerated_is_no_failure(
 
 
 def test_a_run_that_fails_too_often_begins_no_more_and_can_be_mended(tmp_path: Path) -> None:
-    write_samples(tmp_path / "in", 12)
+    write_samples(tmp_path / "in", 4)
     every = {f"{renderer}:{page}": "error" for renderer in ("mupdf", "pdfium") for page in range(19)}
     for document in (tmp_path / "in").iterdir():
         write_faults(document, every)
