@@ -45,6 +45,38 @@ def annotated_pdf() -> bytes:
     return _saved(document)
 
 
+def form_pdf(has_appearances: bool) -> bytes:
+    """A page of 300 x 200 points with a ticked box on its left and an unticked one on its right, each 60 points wide;
+    how they look is said, or left to the viewer."""
+    if has_appearances:
+        return _form_with_appearances()
+    fields = [
+        b"<</Type/Annot/Subtype/Widget/FT/Btn/T(box %d)/Rect[%d 80 %d 140]/V/%s/AS/%s/F 4/MK<</BC[0]/CA(4)>>>>"
+        % (number, left, left + 60, state, state)
+        for number, left, state in ((1, 40, b"Yes"), (2, 160, b"Off"))
+    ]
+    return raw_pdf(
+        [
+            b"<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[4 0 R 5 0 R]/NeedAppearances true>>>>",
+            b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Annots[4 0 R 5 0 R]>>",
+            *fields,
+        ]
+    )
+
+
+def _form_with_appearances() -> bytes:
+    document = pymupdf.open()
+    page = document.new_page(width=300, height=200)
+    for left, is_ticked in ((40, True), (160, False)):
+        widget = pymupdf.Widget()
+        widget.field_type, widget.field_name = pymupdf.PDF_WIDGET_TYPE_CHECKBOX, f"box {left}"
+        widget.rect, widget.field_value = pymupdf.Rect(left, 60, left + 60, 120), is_ticked
+        widget.border_width, widget.border_color = 2, (0, 0, 0)
+        page.add_widget(widget)
+    return _saved(document)
+
+
 def encrypted_pdf(user_password: str = "", owner_password: str = "owner") -> bytes:
     method = pymupdf.PDF_ENCRYPT_AES_256
     return pdf(encryption=method, user_pw=user_password, owner_pw=owner_password)

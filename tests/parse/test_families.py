@@ -43,6 +43,24 @@ def test_a_malformed_tag_of_that_form_is_text(tag: str) -> None:
     assert block.box is None and "hello" in block.text
 
 
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("☑ Yes ☐ No", "text"),
+        ("☒ Yes\n□ No", "text"),
+        ("- [x] Yes\n- [ ] No", "list"),
+        ("[X] Yes [ ] No", "text"),
+        (r"\( \boxtimes \) Yes \( \square \) No", "text"),
+        ("<table><tr><td>☑</td><td>☐</td></tr></table>", "table"),
+        ('<table><tr><td><input type="checkbox" checked></td></tr></table>', "table"),
+    ],
+)
+def test_boxes_are_kept_as_the_model_wrote_them(text: str, label: str) -> None:
+    assert blocks(text) == [(label, text)]
+    assert blocks(f"<|ref|>{label}<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>\n{text}", "grounding") == [(label, text)]
+    assert to_markdown(parse(Recognition(text), "markdown", SIZE_PX)) == text
+
+
 def test_grounded_tables_keep_their_html_and_nested_brackets() -> None:
     table = "<table><tr><td>[[1, 2, 3, 4]]</td><td>a\n\nb</td></tr></table>"
     text = f"<|ref|>table<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>\n{table}\n<|det|>text [1,2,3,4]<|/det|>\nx"

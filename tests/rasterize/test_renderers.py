@@ -102,6 +102,18 @@ def test_annotations_and_fields_are_drawn(renderer: str, write: Write) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("has_appearances", [True, False])
+def test_ticks_of_a_form_are_drawn(renderer: str, has_appearances: bool, write: Write) -> None:
+    data = documents.form_pdf(has_appearances)
+    assert (b"/AP" in data) == has_appearances
+    page = rendering(renderer, write(data), "page150").page
+    height, width = page.shape[0] / 200, page.shape[1] / 300  # of a point, in pixels
+    rows = slice(round(66 * height), round(114 * height))
+    ticked, unticked = (page[rows, round(left * width) : round((left + 48) * width)] for left in (46, 166))
+    assert (ticked < 100).mean() > 0.05 and (unticked > 200).all()
+
+
+@BOTH
 def test_facts_of_text(renderer: str, write: Write) -> None:
     made = rendering(renderer, write(documents.pdf(["Hello world\n" * 5])))
     facts = made.facts
