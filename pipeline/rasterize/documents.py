@@ -7,12 +7,14 @@ be missing, and never in the process that drives the rendering.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from typing import BinaryIO
 
 from pipeline.rasterize.views import OpenDocument, RenderFailure
 
 _MESSAGE_MAX_CHARS = 300
+_FILE_OBJECT = re.compile(r" ?<_io\.[^>]*>")  # as Pillow names what it was given to read
 _MEMORY_WORDS = ("malloc", "cannot allocate", "out of memory", "bad_alloc", "memoryerror")
 
 
@@ -55,8 +57,8 @@ def is_about_memory(message: str) -> bool:
 
 
 def one_line(exc: Exception) -> str:
-    """The library's words."""
-    return single_line(str(exc)) or type(exc).__name__
+    """The library's words, without the number that an open file had, which is another one each time."""
+    return single_line(_FILE_OBJECT.sub("", str(exc))) or type(exc).__name__
 
 
 def single_line(message: str) -> str:

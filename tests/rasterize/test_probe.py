@@ -344,6 +344,11 @@ def test_what_a_reader_raises_ends_no_process(tmp_path: Path) -> None:
     assert "directory" in reply["failure"]["message"] and str(tmp_path) not in reply["failure"]["message"]
 
 
+async def test_words_hold_nothing_that_is_different_the_next_time(sandbox: Sandbox, write: Write) -> None:
+    path = write(b"II*\x00\x08\x00\x00\x00" + b"\0" * 6 + b"no directory")
+    assert (await sandbox.probe(path)).detail == "the image cannot be opened: cannot identify image file"
+
+
 @pytest.mark.parametrize("fault", ["hang", "abort"])
 async def test_the_second_reader_is_asked_where_the_first_dies(faulty: Sandbox, write: Write, fault: str) -> None:
     path = write(documents.pdf())
