@@ -89,9 +89,10 @@ def is_cut_short(file: BinaryIO, media_type: str) -> bool:
 
 def _is_cut_short(data: mmap.mmap, media_type: str) -> bool:
     if media_type == PDF:
-        # Whatever follows the end does no harm: copiers and web servers append kilobytes.
+        # Whatever follows the end does no harm: copiers and web servers append kilobytes. Nor does it that the last line
+        # is missing.
         last_object = max(data.rfind(b"endobj"), data.rfind(b"endstream"))
-        return data.rfind(b"%%EOF") <= last_object
+        return max(data.rfind(b"%%EOF"), data.rfind(b"startxref")) <= last_object
     if media_type == "image/jpeg":
         return is_jpeg_cut_short(data)
     if media_type == "image/png":

@@ -106,9 +106,7 @@ def _look(file: BinaryIO, renderer: str, passwords: tuple[str, ...]) -> _Look:
 
 
 def _found(look: _Look, is_cut_short: bool) -> Probe:
-    # A file may lack its end mark and be whole otherwise: it is truncated only if it had to be repaired too,
-    # which pdfium does not tell.
-    if is_cut_short and look.is_repaired:
+    if is_cut_short:
         status, detail = DocumentStatus.TRUNCATED, f"the end of the file is missing; pages found: {look.num_pages}"
     else:
         status = DocumentStatus.OK

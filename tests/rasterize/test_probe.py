@@ -344,6 +344,25 @@ def test_what_a_reader_raises_ends_no_process(tmp_path: Path) -> None:
     assert "directory" in reply["failure"]["message"] and str(tmp_path) not in reply["failure"]["message"]
 
 
+@pytest.mark.parametrize("renderer", ["mupdf", "pdfium"])
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (PDF_10, OK),
+        (PDF_10[: PDF_10.rfind(b"%%EOF")], OK),
+        (PDF_10[: PDF_10.rfind(b"startxref")], TRUNCATED),
+        (PDF_10[: len(PDF_10) * 2 // 3], TRUNCATED),
+        (PDF_10.replace(b"startxref\n", b"startxref\n9"), OK),  # damaged, and whole
+    ],
+)
+def test_whether_a_pdf_is_cut_short_depends_on_no_renderer(
+    renderer: str, data: bytes, status: DocumentStatus, write: Write
+) -> None:
+    with write(data).open("rb") as file:
+        found = probe(file, (), [renderer], 10**6)
+    assert found.status is status and (found.num_pages == 10 or status is TRUNCATED)
+
+
 async def test_words_hold_nothing_that_is_different_the_next_time(sandbox: Sandbox, write: Write) -> None:
     path = write(b"II*\x00\x08\x00\x00\x00" + b"\0" * 6 + b"no directory")
     assert (await sandbox.probe(path)).detail == "the image cannot be opened: cannot identify image file"
