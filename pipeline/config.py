@@ -46,7 +46,7 @@ class StorageSettings:
     request_payer: bool = False  # of buckets whose owner lets those who read pay
     etag_is_md5: bool = True  # of 32 hex digits, and not encrypted by KMS: what is read must have this MD5
     sse_kms_key_id: str = ""  # what is written is encrypted with this KMS key; empty: as the bucket says
-    max_retries: int = 10
+    max_retries: int = 40  # with the waits between them so many that the time ends it
     retry_timeout_s: Seconds = 180.0
 
 

@@ -19,6 +19,7 @@ from pipeline.plan import plan
 from pipeline.records import Document, DocumentRef, DocumentStatus, Outcome, PageRange, PageResult, Shard
 from pipeline.schema import NIGHTS
 from pipeline.storage import Folder, open_folder
+from pipeline.storage.s3_errors import _wait_s
 from pipeline.write import ShardWriter
 from tests.conftest import TestBucket, keys_of
 from tests.rigs.fault_proxy import FaultProxy, FaultRates, body_of, fault_proxy, serving, with_body
@@ -124,6 +125,13 @@ def test_a_body_that_drips_is_given_up(moto_bucket: TestBucket, tmp_path: Path, 
         settings = StorageSettings(endpoint_url=proxy.url, max_retries=1, retry_timeout_s=0.6)
         with pytest.raises(StorageError, match="bytes came in"):
             open_folder(moto_bucket.uri, settings).download(key, tmp_path / "copy")
+
+
+def test_a_store_that_is_away_is_waited_for_as_long_as_is_said() -> None:
+    """And not only as often: the default of both."""
+    settings = StorageSettings()
+    least_waits = [_wait_s(attempt) * 0.5 for attempt in range(settings.max_retries)]
+    assert sum(least_waits) > settings.retry_timeout_s
 
 
 def test_a_listing_that_does_not_get_on_is_given_up(moto_bucket: TestBucket) -> None:

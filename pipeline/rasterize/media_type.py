@@ -89,7 +89,7 @@ def is_cut_short(file: BinaryIO, media_type: str) -> bool:
 
 def _is_cut_short(data: mmap.mmap, media_type: str) -> bool:
     if media_type == PDF:
-        # Whatever follows the end does no harm: copiers and web servers append kilobytes. Nor does it that the last line
+        # Whatever follows the end does no harm: copiers and web servers append kilobytes. Nor that the last line
         # is missing.
         last_object = max(data.rfind(b"endobj"), data.rfind(b"endstream"))
         return max(data.rfind(b"%%EOF"), data.rfind(b"startxref")) <= last_object

@@ -246,7 +246,7 @@ def insist(call: Callable[[], T], settings: StorageSettings, tell: Callable[[Exc
         try:
             return call()
         except CLIENT_ERRORS as exc:
-            wait_s = min(_LONGEST_WAIT_S, 0.1 * 2**attempt) * random.uniform(0.5, 1.5)
+            wait_s = _wait_s(attempt) * random.uniform(0.5, 1.5)
             if isinstance(exc, BodyDamaged) and attempt + 1 == _MOST_DAMAGED:
                 raise
             if not is_transient(exc) or time.monotonic() - start_s + wait_s > settings.retry_timeout_s:
@@ -255,3 +255,7 @@ def insist(call: Callable[[], T], settings: StorageSettings, tell: Callable[[Exc
                 tell(exc)
             time.sleep(wait_s)
     return call()
+
+
+def _wait_s(attempt: int) -> float:
+    return min(_LONGEST_WAIT_S, 0.1 * 2**attempt)

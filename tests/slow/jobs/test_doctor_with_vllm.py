@@ -27,7 +27,7 @@ def test_it_reads_a_page_with_vllm(tmp_path: Path, small_checkpoint: Path) -> No
     shown = doctor(*options)
     assert shown.exit_code == 0, shown.output
     well = [line.split()[1] for line in shown.stdout.splitlines() if line.startswith("ok")]
-    assert well == ["packages", "torch", "plug-in", "model", "guard", "page"]
+    assert well == ["packages", "torch", "plug-in", "cage", "model", "guard", "page"]
 
 
 def test_a_model_that_is_not_there_is_named() -> None:
