@@ -15,7 +15,7 @@ import pytest
 from pipeline.config import Settings, result_settings
 from pipeline.engines.choose import make_engine
 from pipeline.engines.http_engine import HttpEngine
-from pipeline.errors import EngineAway, EngineDead, EngineFailure, PageRejected
+from pipeline.errors import ConfigError, EngineAway, EngineDead, EngineFailure, PageRejected
 from pipeline.records import PageImage, Request
 from pipeline.settings_file import load_settings
 from tests.rigs.chat_server import ChatServer, chat_server
@@ -133,6 +133,13 @@ async def test_a_stall_ends_at_the_timeout() -> None:
         with pytest.raises(EngineDead, match="no answer"):
             await reader.recognize(page(), REQUEST)
         await reader.close()
+
+
+def test_a_password_that_is_not_percent_encoded_is_told_without_it() -> None:
+    settings = load_settings(None, ["engine.name=http", "engine.model=m", "http.url=http://me:pass/word@host/v1"])
+    with pytest.raises(ConfigError, match=r"http://\*\*\*@host/v1: .* percent-encode") as caught:
+        HttpEngine(settings.engine, settings.http, KEY)
+    assert "pass/" not in str(caught.value)
 
 
 async def test_nobody_there() -> None:
