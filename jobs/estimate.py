@@ -24,7 +24,7 @@ from pipeline.estimate.record import Estimate, read_estimate, write_estimate
 from pipeline.estimate.sample import Sample, SampledDocument, StratumSize
 from pipeline.estimate.survey import survey
 from pipeline.local_flow import open_cache
-from pipeline.plan import PlanIndex
+from pipeline.plan_index import PlanIndex
 from pipeline.plan_log import part_keys, read_part
 from pipeline.prices import device, num_devices, price_per_hour, unit
 from pipeline.probe import Prober

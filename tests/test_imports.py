@@ -51,6 +51,7 @@ _LAYERS = {
     "columns": ("pipeline.schema",),
     "tables": ("pipeline.tables",),
     "log": ("pipeline.plan_log",),
+    "index": ("pipeline.plan_index",),
     "model": ("pipeline.deepseek_vllm.",),
     "pixels": ("pipeline.rasterize.", "pipeline.engines."),
     "stages": (

@@ -18,7 +18,8 @@ from pathlib import Path
 from jobs.bench.simulated_store import SimulatedStore
 from pipeline.account import take_account
 from pipeline.config import PlanSettings
-from pipeline.plan import load_index, plan
+from pipeline.plan import plan
+from pipeline.plan_index import load_index
 from pipeline.plan_log import planned_shards
 from pipeline.records import (
     Attempt,
