@@ -32,7 +32,7 @@ async def test_a_run_in_a_bucket(moto_bucket: TestBucket) -> None:
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     done = quire("report", str(tmp_path))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"{tmp_path} is no output folder of Quire" in done.stderr
     assert not (tmp_path / "report").exists()
 

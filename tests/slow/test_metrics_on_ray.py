@@ -62,11 +62,12 @@ def shipped_configuration(folder: Path, ray_folder: Path) -> Path:
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("default")
 def test_a_run_on_ray_fills_the_dashboard(tmp_path: Path, cluster: tuple[Cluster, Path]) -> None:
-    write_samples(tmp_path / "in", 4)
+    write_samples(tmp_path / "in", 8)
     inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
     long = hashlib.sha256((tmp_path / "in/doc03.pdf").read_bytes()).hexdigest()
     behaviours = dict.fromkeys([0, 3, 6, 9, 12, 15], "loop") | dict.fromkeys([4, 10], "truncate") | {5: "reject"}
-    # The very last page: a runner that is lost has not told yet of what came right before.
+    # Long after a runner is lost, which has not told of what came right before, and long before the end, which is no
+    # time to tell either.
     behaviours[18] = "crash_once"
     settings = scripted_settings(
         tmp_path,
