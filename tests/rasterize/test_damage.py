@@ -88,7 +88,7 @@ def one_of_three(request: pytest.FixtureRequest, make_sandbox: Make, monkeypatch
 async def test_a_broken_picture_fails_or_is_marked(one_of_three: Sandbox, write: Write) -> None:
     for name, picture in PICTURES.items():
         for stamp in ("", "Page 7"):
-            page = await render_one(one_of_three, write(page_of(picture, stamp)), "page150")
+            page = await render_one(one_of_three, write(page_of(picture, stamp)), "small")
             kinds = [mark.kind for mark in page.marks]
             if page.renderer == "pdfium" and name in NOT_SEEN_BY_PDFIUM:
                 assert page.facts is not None and page.facts.has_ink, (name, stamp)
@@ -102,7 +102,7 @@ async def test_a_broken_picture_fails_or_is_marked(one_of_three: Sandbox, write:
 async def test_a_whole_picture_has_no_mark(one_of_three: Sandbox, write: Write) -> None:
     for name, picture in WHOLE.items():
         for stamp in ("", "Page 7"):
-            page = await render_one(one_of_three, write(page_of(picture, stamp)), "page150")
+            page = await render_one(one_of_three, write(page_of(picture, stamp)), "small")
             assert (page.failure, page.marks) == (None, ()), (name, stamp)
             assert page.facts is not None and page.facts.has_ink, (name, stamp)
 
