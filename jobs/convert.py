@@ -37,7 +37,7 @@ from pipeline.finish import finish
 from pipeline.gate import Gate
 from pipeline.local_flow import convert_with
 from pipeline.metrics_port import metrics_port
-from pipeline.nights.log import latest_night
+from pipeline.nights.log import has_nights
 from pipeline.prices import num_devices
 from pipeline.progress import Progress
 from pipeline.rasterize.sandbox import Sandbox
@@ -82,7 +82,7 @@ def convert_command(
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))
     if retry_failed is not None:
-        if latest_night(open_folder(output, settings.storage)).number:
+        if has_nights(open_folder(output, settings.storage)):
             raise click.UsageError(f"what is live in {output} is told by its nights: quire nightly --retry-failed")
         inputs = with_failed(inputs, settings, retry_failed)
     account = run(convert(inputs, settings, use_ray=ray is not None))
@@ -103,14 +103,19 @@ async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
         click.echo("the engine scripted reads nothing: it makes words up, for tests and benchmarks", err=True)
     settings = await asyncio.to_thread(pinned, _with_latents_folder(settings, inputs.output))
     account = await _convert_once(inputs, settings, use_ray)
-    if inputs.listing is None and await asyncio.to_thread(_is_there_again, account, settings.storage):
+    if inputs.listing is None and await asyncio.to_thread(
+        _is_there_again, account, inputs.output, settings.storage
+    ):
         click.echo("bytes that were gone, or others, are there again: planning them anew", err=True)
         account = await _convert_once(replace(inputs, lost=account.lost), settings, use_ray)
     return account
 
 
-def _is_there_again(account: Account, storage: StorageSettings) -> bool:
-    """Whether any object is again, or still, the one whose bytes could not be had when its pages were to be read."""
+def _is_there_again(account: Account, output: str, storage: StorageSettings) -> bool:
+    """Whether any object is again, or still, the one whose bytes could not be had when its pages were to be read. Where
+    nights say what is live, the next one sees to that."""
+    if not account.losses or has_nights(open_folder(output, storage)):
+        return False
     lost = [loss.source for loss in account.losses if not loss.is_replaced]
     refs = looked_up((source.uri for source in lost), storage)
     return any(ref.etag == source.etag for source, ref in zip(lost, refs, strict=True))

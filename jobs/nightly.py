@@ -106,7 +106,7 @@ async def nightly(inputs: Inputs, settings: Settings, use_ray: bool, allow_delet
             check_gone(known, listing, settings.nightly.max_gone_share)
         tonight = replace(inputs, listing=tuple(listing.values()), lost=lost)
         account = await convert(tonight, settings, use_ray)
-        refs = list(unknown_refs(known, listing, retry, account.converted_again))
+        refs = list(unknown_refs(known, listing, retry, account.bytes_again, account.objects_again))
         found = await asyncio.to_thread(look_up, folder, account.parts, refs, account.lost)
         if found.lost and not is_second_time:  # they changed while being read: list anew, and plan them again
             lost, is_second_time = lost | account.lost, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 
@@ -30,7 +31,7 @@ _NEVER_FAILED = (DocumentStatus.OK, DocumentStatus.DUPLICATE, DocumentStatus.IGN
 def with_failed(inputs: Inputs, settings: Settings, kind: str) -> Inputs:
     """The inputs, and what of them is to be tried again: documents of which a page failed, and documents that could not
     be read; with a `kind` those alone that failed so, or are marked so. Says how much that is."""
-    if not _KIND.fullmatch(kind):
+    if not _KIND.fullmatch(kind) or (kind and os.path.exists(kind)):  # a source, which the option would swallow
         raise click.UsageError(
             f"--retry-failed takes a kind after an equals sign (--retry-failed=KIND), not {kind!r}"
         )

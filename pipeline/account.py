@@ -70,7 +70,8 @@ class Account:
     problems: list[str] = field(default_factory=list)
     parts: tuple[str, ...] = ()  # of the plan, by key: those that these books cover
     losses: list[Loss] = field(default_factory=list)
-    converted_again: frozenset[str] = frozenset()  # doc_ids of what is planned more than once
+    bytes_again: frozenset[str] = frozenset()  # doc_ids of what was planned again
+    objects_again: frozenset[tuple[str, str]] = frozenset()  # (URI, etag), likewise
 
     @property
     def lost(self) -> frozenset[tuple[str, str]]:
@@ -127,7 +128,7 @@ def take_account(
     """
     keys = part_keys(folder) if parts is None else list(parts)
     replaced = Replaced(folder, keys)
-    account = Account(parts=tuple(keys), converted_again=replaced.doc_ids)
+    account = Account(parts=tuple(keys), bytes_again=replaced.doc_ids, objects_again=replaced.objects)
     done = committed_shards(folder)  # after the plan: a shard is planned before it is written
     with ThreadPoolExecutor(_NUM_READERS) as readers:
         for key in keys:

@@ -43,6 +43,7 @@ _log = logging.getLogger(__name__)
 
 _LINE_LIMIT = 64 << 20
 _START_CPU_S = 60.0
+_END_S = 0.5  # for a child that has closed its socket to be gone
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH")
 _ENVIRONMENT = {
     "HOME": "/nonexistent",  # nobody's, as Debian calls it: nothing lies there, and nothing can
@@ -115,6 +116,7 @@ class ChildProcess:
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         ours, theirs = socket.socketpair()
         self._files, their_files = socket.socketpair()
+        self._files.setblocking(False)  # a child that was taken over and takes no files would hold this process up
         with theirs, their_files:
             try:
                 self._process = self._start_process((theirs.fileno(), their_files.fileno(), self._arena_fd))
@@ -199,6 +201,8 @@ class ChildProcess:
         process, self._reader = self._process, None
         if process is None:
             return "the child process was never started"
+        with contextlib.suppress(subprocess.TimeoutExpired):  # or how it ended would be a matter of chance
+            process.wait(_END_S)
         process.kill()
         status = process.wait()
         how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"

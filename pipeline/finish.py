@@ -7,6 +7,7 @@ duplicates) get their row in `documents`. Finishing again does nothing more.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -30,6 +31,7 @@ def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account
     account.insist()
     written = {info.key for info in folder.list("documents/")}
     replaced = Replaced(folder, parts)
+    table_only = dataclasses.replace(writer, write_markdown_files=False)
 
     @lru_cache(maxsize=1)  # the end of a split document lies in one shard with the documents after it
     def texts_of(shard_id: str) -> dict[str, list[PageText]]:
@@ -42,6 +44,8 @@ def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account
     for key in parts:
         for name, members in _unwritten(folder, writer, key, written, replaced).items():
             writer.write_documents(name, ((planned.document, text_of(planned)) for planned in members))
+        for name, members in _shrunk(folder, key, written, replaced).items():
+            table_only.write_documents(name, ((planned.document, text_of(planned)) for planned in members))
     return account
 
 
@@ -49,22 +53,11 @@ def _unwritten(
     folder: Folder, writer: ShardWriter, part_key: str, written: Collection[str], replaced: Replaced
 ) -> dict[str, list[Planned]]:
     """The documents of a part by the file of `documents` that has them, without the files that are there with their
-    Markdown. Markdown is written before the table, so of each table one document tells of all. A file from before
-    some of its documents were planned again is written anew, without them."""
-    files: dict[str, list[Planned]] = {}
-    shrunk: set[str] = set()
-    for planned in read_part(folder, part_key):
-        name = documents_name(part_key, planned)
-        files.setdefault(name, [])
-        if replaced.has(part_key, planned):
-            shrunk.add(name)
-        else:
-            files[name].append(planned)
+    Markdown. Markdown is written before the table, so of each table one document tells of all."""
+    files = _files(folder, part_key, replaced)
 
     def is_written(name: str) -> bool:
         if documents_key(name) not in written:
-            return False
-        if name in shrunk and num_rows(folder, documents_key(name)) != len(files[name]):
             return False
         has_markdown = writer.write_markdown_files and any(planned.ranges for planned in files[name][:1])
         return not has_markdown or folder.exists(markdown_key(files[name][0].document))
@@ -72,6 +65,28 @@ def _unwritten(
     with ThreadPoolExecutor(_NUM_LOOKUPS_IN_FLIGHT) as lookups:
         are_written = list(lookups.map(is_written, files))
     return {name: files[name] for name, is_there in zip(files, are_written, strict=True) if not is_there}
+
+
+def _shrunk(
+    folder: Folder, part_key: str, written: Collection[str], replaced: Replaced
+) -> dict[str, list[Planned]]:
+    """The same of files from before some of their documents were planned again. The Markdown of the others stays: an
+    object that was edited since has a newer one under its name."""
+    gone = (planned for planned in read_part(folder, part_key) if replaced.has(part_key, planned))
+    names = {documents_name(part_key, planned) for planned in gone}
+    there = [name for name in sorted(names) if documents_key(name) in written]
+    files = _files(folder, part_key, replaced) if there else {}
+    return {name: files[name] for name in there if num_rows(folder, documents_key(name)) != len(files[name])}
+
+
+def _files(folder: Folder, part_key: str, replaced: Replaced) -> dict[str, list[Planned]]:
+    """The documents of a part that count, by the file of `documents` that has them, which may be none."""
+    files: dict[str, list[Planned]] = {}
+    for planned in read_part(folder, part_key):
+        members = files.setdefault(documents_name(part_key, planned), [])
+        if not replaced.has(part_key, planned):
+            members.append(planned)
+    return files
 
 
 def documents_name(part_key: str, planned: Planned) -> str:

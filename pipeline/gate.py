@@ -34,6 +34,7 @@ from pipeline.write import committed_shards, pages_key
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
+_FEWEST_PAGES = 20  # before the share of those that failed says anything
 _SECONDS_BETWEEN_NOTES = 60.0
 _GO_ON = "and the next shard would take it beyond. Run it again with a higher limit to go on"
 
@@ -146,7 +147,7 @@ class Gate:
 
     def _fails_too_often(self) -> bool:
         most, number, total = self._settings.flow.max_failed_share, self._num_failed, self._num_done
-        if most is None or not total or canary.wilson_low(number, total) <= most:
+        if most is None or total < _FEWEST_PAGES or canary.wilson_low(number, total) <= most:
             return False
         self.reason = (
             f"{number} of {total} pages failed in this run: {number / total:.1%}, where {most:.1%} are allowed "

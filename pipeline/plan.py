@@ -147,14 +147,18 @@ def _commit(
     _insist_on_some(index, pending)
     while True:
         number = index.next_part
-        news = [index.place(document) for document in pending if index.is_news(document)]
+        news, again = [], []
+        for document in pending:
+            if index.is_news(document):
+                again.append(index.is_again(document))
+                news.append(index.place(document))
         if not news:
             return index, []
         pages_per_shard = settings.pages_per_shard or PAGES_PER_SHARD
         part = cut_shards(news, pages_per_shard, fingerprint)
         if index.holds_shard_of(part):
             part = cut_shards(news, pages_per_shard, f"{fingerprint} {number}")
-        part = [replace(planned, is_again=index.is_again(planned.document)) for planned in part]
+        part = [replace(planned, is_again=is_again) for planned, is_again in zip(part, again, strict=True)]
         if append_part(folder, number, part):
             index.next_part += 1
             _log.info("planned part %d: %d documents", number, len(part))

@@ -41,6 +41,7 @@ class PlanIndex:
             set()
         )  # objects and contents in the log that are looked at, or planned, again
         self._lost_duplicates: set[bytes] = set()
+        self._lost_originals: set[bytes] = set()
         self._owner_of_name: dict[bytes, bytes] = {}
 
     def knows(self, ref: DocumentRef) -> bool:
@@ -50,6 +51,9 @@ class PlanIndex:
 
     def is_news(self, document: Document) -> bool:
         key = _digest(document.uri, document.etag)
+        is_lost = key in self._lost_originals or key in self._lost_duplicates
+        if is_lost and not _has_pages(document):
+            return False  # what was read of it stays, whatever is the matter with it now
         if key in self._to_retry:
             return document.status is not self._to_retry[key]
         if key in self._lost_duplicates and _content(document) in self._uri_of_content:
@@ -75,8 +79,12 @@ class PlanIndex:
         return any(shard_id in self._shard_ids for planned in part for shard_id, _, _ in planned.ranges)
 
     def is_again(self, document: Document) -> bool:
-        """Whether the log has had this object, or these bytes, and they were to be looked at again."""
-        return not self._seen_again.isdisjoint((_digest(document.uri, document.etag), _content(document)))
+        """Whether the log has had this object, or these bytes, and they were to be looked at again. Ask before it is
+        placed."""
+        if _digest(document.uri, document.etag) in self._seen_again:
+            return True
+        content = _content(document)
+        return content in self._seen_again and content not in self._uri_of_content
 
     def place(self, document: Document) -> Document:
         """Settle what depends on the documents before it: is it a duplicate, and what are its results called?
@@ -98,10 +106,12 @@ class PlanIndex:
     def _forget(self, document: Document) -> None:
         key = _digest(document.uri, document.etag)
         self._objects.discard(key)
+        self._to_retry.pop(key, None)
         self._seen_again.add(key)
         if document.status is DocumentStatus.DUPLICATE:
             self._lost_duplicates.add(key)
         else:
+            self._lost_originals.add(key)
             self._uri_of_content.pop(_content(document), None)
             self._seen_again.add(_content(document))
 
@@ -115,8 +125,9 @@ class PlanIndex:
     def _add(self, document: Document) -> None:
         key = _digest(document.uri, document.etag)
         self._objects.add(key)
+        self._lost_originals.discard(key)
         self.has_read |= was_read(document)
-        if document.status in self.retry:
+        if document.status in self.retry and not _has_pages(document):
             self._to_retry[key] = document.status
             self._seen_again.add(key)
         else:
@@ -143,6 +154,10 @@ def load_index(
 def was_read(document: Document) -> bool:
     """Whether its bytes were ever seen."""
     return bool(document.doc_id) and document.size_bytes > 0
+
+
+def _has_pages(document: Document) -> bool:
+    return document.status in CONVERTED and document.num_pages > 0
 
 
 def _content(document: Document) -> bytes:

@@ -59,8 +59,13 @@ class Replaced:
 
     @property
     def doc_ids(self) -> frozenset[str]:
-        """Of bytes whose pages are planned more than once."""
+        """Of bytes whose pages were planned again."""
         return frozenset(self._contents)
+
+    @property
+    def objects(self) -> frozenset[tuple[str, str]]:
+        """URI and etag of what was looked at again, and came out otherwise."""
+        return frozenset(self._objects)
 
     def has(self, key: str, planned: Planned) -> bool:
         """Whether this document of the part with this key no longer counts."""

@@ -1,5 +1,7 @@
 """The next night from a listing, without a store; and the race for a night's name."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.nights.changes import Content, gone_objects, known_objects, next_night, unknown_refs
@@ -56,6 +58,8 @@ def test_each_object_that_moves_has_one_that_went(first: Night) -> None:
         ("2", content("Z"), "edited"),
         ("1", content("A", "encrypted"), "opened"),
         ("2", content("", "too_large"), "edited"),
+        ("1", replace(content("A"), documents_file="documents/x", pages_files=("pages/x",)), "retried"),
+        ("2", replace(content("A"), documents_file="documents/x", pages_files=()), "touched"),
     ],
 )
 def test_what_happened_to_an_object(first: Night, etag: str, found: Content, change: str) -> None:

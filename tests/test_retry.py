@@ -26,6 +26,8 @@ from pipeline.errors import RunStopped
 from pipeline.nights.current import current_documents, current_pages
 from pipeline.plan_log import part_keys, read_part
 from pipeline.rasterize.sandbox import Sandbox
+from pipeline.report.funnel import funnel
+from pipeline.report.survey import survey
 from pipeline.storage import Folder, open_folder
 from tests import documents
 from tests.rasterize.faults import write_faults
@@ -86,6 +88,8 @@ def test_what_the_machine_was_at_fault_for_is_read_and_counted_once(inputs: Inpu
         assert account.pages == first.pages - Counter(failed=1) + Counter(ocr=1, replaced=2)
         assert not account.failures and not account.failed and not account.has_losses()
         assert account.documents == first.documents
+    steps = {step.name: step.count for step in funnel(survey(out(inputs)))}
+    assert steps["read"] == account.pages["ocr"], "the report counts what the books count"
     (retried,) = read_part(out(inputs), part_keys(out(inputs))[-1])
     assert retried.is_again and retried.document.uri.endswith("hard.pdf"), "its copy repeats it still"
     names = [row["name"] for row in rows(inputs, "documents")]
@@ -121,8 +125,13 @@ def test_only_what_failed_so_is_tried_again(
     assert "there: render_error" in told
     assert not again(inputs, settings, "render_error").failures
     assert "trying again 1 converted and 0 unread documents that failed as render_error" in capsys.readouterr().err
-    with pytest.raises(click.UsageError, match="after an equals sign"):
-        with_failed(inputs, settings, "in/")
+    for source in ("in/", "documents.d"):
+        with pytest.raises(click.UsageError, match="after an equals sign"):
+            with_failed(inputs, settings, source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        with pytest.raises(click.UsageError, match="after an equals sign"):
+            with_failed(inputs, settings, "in")
 
 
 def test_nights_go_along_with_what_is_tried_again(inputs: Inputs, tmp_path: Path) -> None:
@@ -155,6 +164,55 @@ def test_documents_that_were_not_read_are_looked_at_again(inputs: Inputs, tmp_pa
     account = again(inputs, settings, "too_large")
     assert not account.unread and account.documents == Counter(ok=4, duplicate=1)
     assert len(rows(inputs, "documents")) == 5 and not account.has_losses()
+
+
+def test_a_retry_that_cannot_read_any_more_keeps_what_was_read(inputs: Inputs, tmp_path: Path) -> None:
+    settings = scripted_settings(tmp_path)
+    with faulty_machine():
+        first = run(inputs, settings)
+    account = again(inputs, scripted_settings(tmp_path, "plan.max_document_pages=1"))
+    assert (account.pages, account.documents) == (first.pages, first.documents)
+    assert len(part_keys(out(inputs))) == 1 and len(rows(inputs, "documents")) == 5
+    (tmp_path / "in/hard.pdf").unlink()
+    account = again(inputs, settings)
+    assert not account.failures and account.documents == Counter(ok=4), "its copy is read in its place"
+    assert sum(row["status"] == "ok" for row in rows(inputs, "documents")) == 4
+
+
+def test_the_text_of_a_newer_version_stays_beside_what_is_tried_again(inputs: Inputs, tmp_path: Path) -> None:
+    """Both were in one shard."""
+    settings = scripted_settings(tmp_path)
+    with faulty_machine():
+        run(inputs, settings)
+    (tmp_path / "in/doc00.pdf").write_bytes(documents.pdf(["Of a second edition"]))
+    run(inputs, settings)
+    markdown = Path(inputs.output) / "markdown/doc00.pdf.md"
+    newer = markdown.read_text()
+    account = again(inputs, settings)
+    assert not account.failures and markdown.read_text() == newer
+    assert sorted(row["name"] for row in rows(inputs, "documents")).count("doc00.pdf") == 2, "its two versions"
+
+
+def test_what_was_never_there_is_not_planned_again(tmp_path: Path) -> None:
+    write_samples(tmp_path / "in", 2)
+    (tmp_path / "in/loop.pdf").symlink_to("loop.pdf")
+    inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
+    settings = scripted_settings(tmp_path)
+    assert asyncio.run(make_plan(inputs, settings)).num_again == 0
+    run(inputs, settings)
+    assert again(inputs, settings).documents == Counter(ok=2, unreadable=1)
+    assert asyncio.run(make_plan(inputs, settings)).num_again == 0
+
+
+def test_a_night_notices_what_a_stopped_one_had_read(tmp_path: Path) -> None:
+    write_samples(tmp_path / "in", 4)
+    inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
+    short = scripted_settings(tmp_path, "plan.max_document_pages=4")
+    assert asyncio.run(nightly(inputs, short, use_ray=False)).num_unread == 1
+    settings = scripted_settings(tmp_path)
+    run(with_failed(inputs, settings, "too_large"), settings)  # as a night that is stopped before it is recorded
+    report = asyncio.run(nightly(inputs, settings, use_ray=False))
+    assert [Path(uri).name for uri in report.changes["opened"]] == ["doc03.pdf"] and not report.has_failures()
 
 
 def test_doubtful_pages_are_tried_again_where_they_are_named(tmp_path: Path) -> None:
@@ -204,7 +262,7 @@ def test_a_share_that_is_tolerated_is_no_failure(
 
 
 def test_a_run_that_fails_too_often_begins_no_more_and_can_be_mended(tmp_path: Path) -> None:
-    write_samples(tmp_path / "in", 4)
+    write_samples(tmp_path / "in", 8)
     every = {f"{renderer}:{page}": "error" for renderer in ("mupdf", "pdfium") for page in range(19)}
     for document in (tmp_path / "in").iterdir():
         write_faults(document, every)

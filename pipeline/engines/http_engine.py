@@ -126,24 +126,38 @@ class HttpEngine:
     async def _ask(self, page: PageImage, request: Request) -> Recognition:
         loop, picture = asyncio.get_running_loop(), content_of(page)
         url = await loop.run_in_executor(self._encoders, _data_url, picture, self._http.image_format)
+        body = self._body(url, page, request)
         try:
-            completion = await self._complete(self._body(url, page, request))
-        except openai.APIStatusError as exc:
-            raise await self._refusal(exc) from None  # its cause holds the request, and that the key
+            return _recognition(await self._complete(body, max_retries=0))
         except (openai.OpenAIError, ValueError) as exc:
-            kind = EngineAway if type(exc.__cause__).__name__ in _NOT_REACHED else EngineDead
-            raise kind(self._no_answer(exc)) from None
-        return _recognition(completion)
+            error, had_page = exc, not _is_turned_away(exc)
+        if _is_transient(error) and self._http.max_retries:
+            # The client tells its last try alone: of a server that this page ended it says that nobody is there.
+            try:
+                return _recognition(await self._complete(body, self._http.max_retries - 1))
+            except (openai.OpenAIError, ValueError) as exc:
+                error, had_page = exc, had_page or not _is_turned_away(exc)
+        raise await self._meaning(error, had_page) from None  # its cause holds the request, and that the key
 
-    async def _complete(self, body: dict[str, Any]) -> Any:
+    async def _meaning(self, exc: Exception, had_page: bool) -> Exception:
+        """`had_page`: whether the server may have seen the page, at whichever try."""
+        meant = (
+            await self._refusal(exc)
+            if isinstance(exc, openai.APIStatusError)
+            else EngineDead(self._no_answer(exc))
+        )
+        return EngineAway(str(meant)) if type(meant) is EngineDead and not had_page else meant
+
+    async def _complete(self, body: dict[str, Any], max_retries: int) -> Any:
         """Not every server knows log-probabilities: one that refuses pages before it has read any is asked without."""
+        completions = self._client.with_options(max_retries=max_retries).chat.completions
         if self._takes_logprobs is not None:
-            return await self._client.chat.completions.create(**body, logprobs=self._takes_logprobs or openai.omit)
+            return await completions.create(**body, logprobs=self._takes_logprobs or openai.omit)
         try:
-            completion = await self._client.chat.completions.create(**body, logprobs=True)
+            completion = await completions.create(**body, logprobs=True)
             self._takes_logprobs = True
         except (openai.BadRequestError, openai.UnprocessableEntityError):
-            completion = await self._client.chat.completions.create(**body)
+            completion = await completions.create(**body)
             if self._takes_logprobs is None:
                 self._takes_logprobs = False
                 _log.warning("%s takes no logprobs: results will not say how sure it was", self._url)
@@ -184,8 +198,7 @@ class HttpEngine:
             return EngineFailure(f"{self._url} refuses the key in {self._http.api_key_variable}: {words}")
         if exc.status_code == _NOT_FOUND:
             return EngineFailure(f"{self._url} has no model {self._engine.model}{await self._instead()}: {words}")
-        kind = EngineAway if exc.status_code == _TOO_MANY_REQUESTS else EngineDead
-        return kind(f"{self._url} fails with {exc.status_code}: {words}")
+        return EngineDead(f"{self._url} fails with {exc.status_code}: {words}")
 
     async def _instead(self) -> str:
         """What it has in place of the model, in words."""
@@ -206,6 +219,20 @@ class HttpEngine:
         words = str(exc.__cause__ or exc) if isinstance(exc, openai.APIConnectionError) else str(exc)
         words = words or type(exc.__cause__ or exc).__name__
         return redacted(words, self._secrets)[:_MAX_MESSAGE_CHARS]
+
+
+def _is_turned_away(exc: Exception) -> bool:
+    """Whether a server that is there at all has not looked at the page."""
+    if isinstance(exc, openai.APIStatusError):
+        return exc.status_code == _TOO_MANY_REQUESTS
+    return type(exc.__cause__).__name__ in _NOT_REACHED
+
+
+def _is_transient(exc: Exception) -> bool:
+    """As the client sees it."""
+    if isinstance(exc, openai.APIStatusError):
+        return exc.status_code in (408, 409, _TOO_MANY_REQUESTS) or exc.status_code >= 500
+    return isinstance(exc, openai.APIConnectionError)
 
 
 def _password_of(url: str) -> tuple[str, ...]:

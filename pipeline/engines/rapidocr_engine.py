@@ -145,8 +145,11 @@ class RapidOcrEngine:
                 child = self._children[index] = self._make_child()
             await child.start()
         except (ChildDied, OverLimit, OSError) as exc:  # OSError: out of descriptors, memory or processes
-            child.close()
+            child.kill()  # and no more: it may be started again
             raise EngineAway(f"the OCR process does not start: {exc}") from exc
+        except BaseException:
+            child.kill()  # who is cancelled leaves no process that nobody reads from
+            raise
         return child
 
 

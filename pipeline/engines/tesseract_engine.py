@@ -118,7 +118,7 @@ class TesseractEngine:
         self._running.add(process)
         try:
             if self._is_closed:  # while the process was being started
-                raise EngineDead("the engine was closed")
+                raise EngineAway("the engine was closed")
             answer = process.communicate(_as_pnm(pixels))
             output, errors = await within_cpu(answer, process.pid, self._page_cpu_s, self._stuck_after_s)
         except OverLimit as exc:

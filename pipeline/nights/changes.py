@@ -56,13 +56,20 @@ def unknown_refs(
     known: Mapping[str, Known],
     listing: Mapping[str, DocumentRef],
     retry: Collection[DocumentStatus],
-    converted_again: Collection[str] = (),
+    bytes_again: Collection[str] = (),
+    objects_again: Collection[tuple[str, str]] = (),
 ) -> Iterator[DocumentRef]:
-    """The listed objects that are new or have another etag, whose status is worth another look, or whose bytes (doc_id)
-    were converted once more."""
+    """The listed objects that are new or have another etag, whose status is worth another look, or which were planned
+    again, or their bytes: see `Account`."""
     for ref in listing.values():
         before = known.get(ref.uri)
-        if before is None or before.etag != ref.etag or before.status in retry or before.doc_id in converted_again:
+        if (
+            before is None
+            or before.etag != ref.etag
+            or before.status in retry
+            or before.doc_id in bytes_again
+            or (ref.uri, ref.etag) in objects_again
+        ):
             yield ref
 
 
@@ -130,7 +137,7 @@ def _change(before: Known | None, ref: DocumentRef, content: Content) -> str:
         return "edited"
     if content.status != before.status:
         return "opened"
-    if content.documents_file != before.documents_file:
+    if content.pages_files and content.documents_file != before.documents_file:
         return "retried"
     return "touched" if is_touched else ""
 

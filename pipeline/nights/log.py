@@ -47,6 +47,10 @@ def latest_night(folder: Folder) -> Night:
     return Night(max(numbers), read_table(folder, night_key(max(numbers))))
 
 
+def has_nights(folder: Folder) -> bool:
+    return any(_KEY.fullmatch(info.key) for info in folder.list("nights/"))
+
+
 def commit_night(folder: Folder, night: Night) -> bool:
     """Record a night. False if another run has taken its number for another night, and so knows better what the inputs
     hold."""

@@ -105,7 +105,7 @@ class Sandbox:
             # All readers in one process; if that dies and had done other work, again in a fresh one, since the
             # document may be innocent; then the second reader alone.
             again = [renderers] if worker.num_requests else []
-            for asked in [renderers, *again, *([renderers[1:]] if renderers[1:] else [])]:
+            for number, asked in enumerate([renderers, *again, *([renderers[1:]] if renderers[1:] else [])]):
                 request: Json = {"op": "probe", "fd": file.fileno(), "renderers": asked}
                 try:
                     reply = await worker.call(request, self._settings.probe_cpu_s)
@@ -115,7 +115,8 @@ class Sandbox:
                 except OverLimit as exc:
                     words.append(f"it cannot be opened: {exc} (hung)")
                 except ChildDied as exc:
-                    words.append(f"opening it crashes the reader ({_last_words(exc)})")
+                    if number > 0 or not again:  # what that process had done before must not show
+                        words.append(f"opening it crashes the reader ({_last_words(exc)})")
                 except _NONSENSE:
                     worker.stop()
                     words.append("the reader's answer makes no sense")

@@ -10,9 +10,11 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _SECONDS_BETWEEN_LOOKS = 30.0
@@ -29,7 +31,8 @@ class Homes:
         """How Ray is to place a task of this document: at its home, or anywhere if that is busy or gone."""
         if time.monotonic() >= self._next_look_s:
             self._next_look_s = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-            self._nodes = _with_cpus(await asyncio.to_thread(ray.nodes))
+            with suppress(RayError):  # a head that is away for a moment; the nodes are as they were
+                self._nodes = _with_cpus(await asyncio.to_thread(ray.nodes))
         if len(self._nodes) < 2:
             return "DEFAULT"
         # A public `soft` alone waits for room at the home, and a large document would have one node's CPUs.

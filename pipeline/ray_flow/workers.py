@@ -134,6 +134,8 @@ class EngineWorker:
             return await answer, self._window()
         except PageRejected as exc:
             return Failure("recognize", exc.kind, exc.message), self._window()
+        except EngineAway:
+            raise  # it had not come to the page: nothing has died
         except EngineDead:
             for child in multiprocessing.active_children():
                 child.kill()

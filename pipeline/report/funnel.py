@@ -37,6 +37,8 @@ def funnel(survey: Survey) -> list[Step]:
     if account.pages.total() != account.num_pages:
         missing = {"without a row": account.num_pages - account.pages.total()}
         steps.append(_less(steps[-1], "converted", missing))
+    if replaced := account.pages["replaced"]:
+        steps.append(_less(steps[-1], "not planned again", {"replaced": replaced}))
     steps.append(_less(steps[-1], "rendered", survey.unrendered))
     steps.append(_less(steps[-1], "with ink", {"blank": account.pages["blank"]}))
     later = {"read at a later attempt": survey.num_read_later}
