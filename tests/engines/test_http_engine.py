@@ -150,6 +150,22 @@ async def test_nobody_there() -> None:
     await reader.close()
 
 
+@pytest.mark.parametrize(
+    ("faults", "kind"),
+    [((429, 429), EngineAway), ((500, 429), EngineDead), (("cut", 429), EngineDead), ((429, 500), EngineDead)],
+)
+async def test_a_page_that_a_server_may_have_seen_is_not_innocent(
+    faults: tuple[int | str, ...], kind: type[EngineDead]
+) -> None:
+    """At any of its tries: what ended the server may have been this page, whatever is said at the last one."""
+    with chat_server(*faults) as server:
+        reader = engine(server, "http.max_retries=1")
+        with pytest.raises(EngineDead) as caught:
+            await reader.recognize(page(), REQUEST)
+        await reader.close()
+    assert type(caught.value) is kind and len(server.requests) == 2
+
+
 async def test_a_server_without_the_model_says_which_it_has() -> None:
     with chat_server(404) as server:
         server.models = ["one", "two", "three", "four", "five", "six"]
