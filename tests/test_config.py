@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Settings, fingerprint, result_settings
+from pipeline.config import Settings, fingerprint, pages_per_shard, result_settings
 from pipeline.errors import ConfigError
 from pipeline.settings_file import load_settings
 
@@ -81,3 +81,17 @@ def test_the_fingerprint_ignores_the_rest(override: str) -> None:
 
 def test_result_settings_are_plain_json() -> None:
     assert result_settings(Settings())["engine.modes"] == ["page150"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "number"),
+    [
+        (["engine.name=rapidocr"], 16),
+        (["engine.name=tesseract"], 16),
+        (["engine.name=http", "engine.model=m"], 64),
+        (["engine.name=vllm"], 256),
+        (["engine.name=rapidocr", "plan.pages_per_shard=300"], 300),
+    ],
+)
+def test_what_is_committed_together_is_minutes_of_work_of_any_engine(overrides: list[str], number: int) -> None:
+    assert pages_per_shard(load_settings(None, overrides)) == number

@@ -1,8 +1,8 @@
 """What changed objects hold, and how their pages ended: from the plan and the pages of a finished run.
 
 A file with the bytes of another one has its results: the plan calls it a duplicate, and content is found by its sha256.
-Content may be planned more than once, where its bytes were gone when they were to be read (`Account.lost`); the last
-time counts. Memory: what is looked up.
+Content may be planned more than once, where its bytes were gone or it is tried again (`Account.lost`); the last time
+counts. Memory: what is looked up.
 """
 
 from __future__ import annotations
