@@ -26,8 +26,11 @@ sys.modules.setdefault("pymupdf4llm", None)  # pyrefly: ignore[no-matching-overl
 import pymupdf  # noqa: E402
 
 _NEEDS_UNICODE_MAP = ("Identity-H", "Identity-V", "")
+_OTHER_STREAMS = ("Thumb", "Metadata")  # that a page may have beside its contents: ISO 32000-2, table 31
 _DEFAULT_MEDIA_BOX = (0, 0, 612, 792)  # as MuPDF and pdfium take a page without one
-_SAYS_DAMAGE = re.compile(r"error|truncated|premature|cannot|corrupt|damaged|unknown filter|may not be correct")
+_SAYS_DAMAGE = re.compile(
+    r"error|truncated|premature|cannot|corrupt|damaged|unknown filter|may not be correct|non-page|ignoring XObject"
+)
 _HARMLESS = re.compile(r"ICC profile|link destination")
 _library: Any = pymupdf  # typed in parts only
 _mupdf: Any = pymupdf.mupdf
@@ -80,7 +83,7 @@ class MupdfDocument:
         tiled = _draw(display_list, bounds, chosen.tiled_px) if chosen.num_tiles else None
         pixels = _draw(display_list, bounds, chosen.content_px)
         # Read the warnings before the text: a font that cannot be mapped has still been drawn.
-        damage = _damage()
+        damage = "; ".join(filter(None, (_damage(), _lost_contents(page))))
         ink_share, ink_map = facts.ink(pixels)
         page_facts = self._facts(page, display_list, ink_share)
         return Rendering(chosen, pixels, tiled, page_facts, ink_map, damage)
@@ -193,6 +196,30 @@ def _damage() -> str:
         raise RenderFailure("render_memory", " ".join(warnings.split()))
     lines = dict.fromkeys(warnings.splitlines())
     return "; ".join(line for line in lines if _SAYS_DAMAGE.search(line) and not _HARMLESS.search(line))
+
+
+def _lost_contents(page: Any) -> str:
+    """What should be on the page by its entries and cannot be, of which MuPDF says nothing. One that is not to have any
+    contents has no such entry; MuPDF makes nulls of references that lead nowhere."""
+    entries = _mupdf.pdf_page_from_fz_page(page.this).obj()
+    if not entries.pdf_is_dict():
+        return "the page is no dictionary"
+    entry = {
+        entries.pdf_dict_get_key(index).pdf_to_name(): entries.pdf_dict_get_val(index)
+        for index in range(entries.pdf_dict_len())
+    }
+    if "Contents" not in entry:
+        strange = [name for name, value in entry.items() if name not in _OTHER_STREAMS and value.pdf_is_stream()]
+        return f"the page has no contents, but a stream by the name of {strange[0]!a}" if strange else ""
+    contents = entry["Contents"]
+    parts = [contents]
+    if contents.pdf_is_array():
+        parts = [contents.pdf_array_get(index) for index in range(contents.pdf_array_len())]
+    if not all(part.pdf_is_stream() for part in parts):
+        return "the page's contents are no stream"
+    if any(part.pdf_dict_gets("F").m_internal is not None for part in parts):
+        return "the page's contents are in another file"
+    return ""
 
 
 def _spans(display_list: Any) -> list[tuple[float, str]]:

@@ -1,8 +1,8 @@
 """What becomes of a page that one renderer, or two, had a go at: pure functions over their goes.
 
-A renderer leaves out what it cannot draw, mostly without an error. So one that draws nothing where there should be
-something, or owns up to damage, is not believed alone: the other one is asked, and where they do not agree the page is
-read with a mark, or fails. A page is blank only if nobody has a doubt.
+A renderer leaves out what it cannot draw, mostly without an error. So one that draws nothing, or next to nothing where
+there should be something, or owns up to damage, is not believed alone: the other one is asked, and where they do not
+agree the page is read with a mark, or fails. A page is blank only if nobody has a doubt.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ _NOT_ANOTHER_RENDERERS_BUSINESS = ("too_many_pixels",)
 _MUCH_COVER = 0.5  # of the page by pictures: where next to nothing is drawn, one of them may be what is missing
 _HARDLY_ANY_INK = 0.003  # a stamp and a page number
 _CLEARLY_MORE = 2.0
+_ANYTHING = "anything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +62,18 @@ def settle(page_index: int, goes: Sequence[Go], seconds: float) -> RasterizedPag
     first = goes[0]
     if damage or isinstance(first, Undrawn):
         return _failed(page_index, goes, seconds)
-    doubt = _what_is_missing(first)
-    if doubt and len(drawn) == len(goes) > 1:
-        doubt = ""  # they agree
-    return _page(page_index, first, Mark("unsure", _lone_words(doubt, goes)) if doubt else None, seconds)
+    missing = _what_is_missing(first)
+    others = [go for go in goes[1:] if isinstance(go, Undrawn)]
+    is_agreed = len(goes) > 1 and not others
+    is_nothing_missed = len(goes) == 1 and missing == _ANYTHING
+    if not missing or is_agreed or is_nothing_missed:
+        return _page(page_index, first, None, seconds)
+    return _page(page_index, first, Mark("unsure", _lone_words(first, missing, others)), seconds)
 
 
 def _what_is_missing(go: Drawn) -> str:
-    """What the page should show, by its own account, and does not."""
+    """What the page should show and does not: by its own account, or anything at all, which a repair of a damaged
+    document may have lost together with its account."""
     facts = go.facts
     if go.renderer == "pillow":
         return ""
@@ -76,7 +81,7 @@ def _what_is_missing(go: Drawn) -> str:
         return f"its {facts.num_chars} characters"
     if facts.image_cover > _MUCH_COVER and facts.ink_share < _HARDLY_ANY_INK:
         return f"the pictures on {facts.image_cover:.0%} of it"
-    return ""
+    return "" if facts.has_ink else _ANYTHING
 
 
 def _best(goes: Sequence[Drawn]) -> Drawn:
@@ -89,9 +94,10 @@ def _best(goes: Sequence[Drawn]) -> Drawn:
     return best
 
 
-def _lone_words(missing: str, goes: Sequence[Go]) -> str:
-    others = [go.words for go in goes if isinstance(go, Undrawn)] or ["there is no second renderer"]
-    return f"{goes[0].renderer} draws nothing of {missing}, and nobody agrees: {'; '.join(others)}"
+def _lone_words(first: Drawn, missing: str, others: Sequence[Undrawn]) -> str:
+    why = "; ".join(other.words for other in others) or "there is no second renderer"
+    drawn = "nothing" if missing == _ANYTHING else f"nothing of {missing}"
+    return f"{first.renderer} draws {drawn}, and nobody agrees: {why}"
 
 
 def _page(page_index: int, go: Drawn, mark: Mark | None, seconds: float) -> RasterizedPage[PageImage]:

@@ -26,7 +26,13 @@ CUT = "premature end"
 # goes; is another renderer asked after the first; whose page, or the failure's kind; marks; words of mark or failure
 CASES: dict[str, tuple[list[Go], bool, str, list[str], str]] = {
     "a page with ink": ([drawn()], False, "mupdf", [], ""),
-    "a page without": ([drawn(ink=NO_INK)], False, "mupdf", [], ""),
+    "a page without": ([drawn(ink=NO_INK), drawn("pdfium", NO_INK)], True, "mupdf", [], ""),
+    "a page without, and nobody else to look": ([drawn("pdfium", NO_INK)], True, "pdfium", [], ""),
+    "a page of which a repair lost all": ([drawn(ink=NO_INK), drawn("pdfium", chars=5)], True, "pdfium", [], ""),
+    "a page without that the other cannot open": (
+        [drawn(ink=NO_INK), undrawn("pdfium")],
+        True, "mupdf", ["unsure"], "mupdf draws nothing, and nobody agrees: pdfium: render_error: said no",
+    ),
     "a blank image": ([drawn("pillow", NO_INK, cover=1.0)], False, "pillow", [], ""),
     "text that is not drawn": (
         [drawn(ink=NO_INK, chars=446), drawn("pdfium", chars=446)], True, "pdfium", [], "",
