@@ -37,7 +37,7 @@ from pipeline.ray_flow.cluster import Cluster as RunCluster
 from pipeline.ray_flow.feeder import Feeder
 from pipeline.ray_flow.homes import home
 from pipeline.ray_flow.runner import RayEngineHost, RayRasterizer, RunnerActor, _next_unfetched
-from pipeline.ray_flow.workers import EngineActor, EngineWorker, Work
+from pipeline.ray_flow.workers import EngineActor, EngineWorker
 from pipeline.records import PageImage, PageRange, Recognition, Request, Shard
 from pipeline.run_folder import provenance
 from pipeline.storage import open_folder
@@ -251,12 +251,14 @@ def test_a_document_is_rendered_at_its_home(tmp_path: Path, growing: Cluster) ->
     connected = ray_flow.connect(settings.ray, settings.metrics.port)
     wait_for("the nodes to join", lambda: sum(node["Alive"] for node in ray.nodes()) == 3)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Resources"].get("CPU")]
+    folder = open_folder(str(tmp_path / "out"), StorageSettings())
+    work = ray_flow.Work(settings, folder.uri, provenance(folder, settings))
 
     async def rendered_at(data: bytes) -> set[str]:
         path, doc_id = tmp_path / "document.pdf", hashlib.sha256(data).hexdigest()
         path.write_bytes(data)
         source = PageRange(str(path), "", len(data), doc_id, "application/pdf", 2, 0, 2)
-        rasterizer = RayRasterizer(Work(settings, str(tmp_path / "out")))
+        rasterizer = RayRasterizer(work)
         images = [page.image async for page in rasterizer.rasterize(source, [0, 1], "tiny")]
         await asyncio.gather(*images)  # and so they are at the head, too
         return {node for place in get_object_locations(images).values() for node in place["node_ids"]} & set(nodes)
