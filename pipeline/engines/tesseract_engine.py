@@ -42,6 +42,10 @@ class Word:
     line: Line
 
 
+class _Killed(Exception):
+    """By a signal."""
+
+
 class TesseractEngine:
     """Fulfils `LocalEngine`."""
 
@@ -94,7 +98,7 @@ class TesseractEngine:
                 raise EngineAway("the engine is closed")
             pixels = content_of(page)
             dpi = round(page.dpi) or _DPI
-            tsv = await or_in_a_fresh_process(lambda: self._run(pixels, dpi), "Tesseract")
+            tsv = await or_in_a_fresh_process(lambda: self._read_twice(pixels, dpi), "Tesseract")
         return _recognition(parse_tsv(tsv), pixels.shape[1], pixels.shape[0])
 
     async def close(self) -> None:
@@ -102,6 +106,16 @@ class TesseractEngine:
         self._is_closed = True
         for process in list(self._running):
             await _kill(process)
+
+    async def _read_twice(self, pixels: Pixels, dpi: int) -> str:
+        """A process that a signal ended may have been killed for want of memory: the page gets a second one before it
+        is blamed."""
+        with contextlib.suppress(_Killed):
+            return await self._run(pixels, dpi)
+        try:
+            return await self._run(pixels, dpi)
+        except _Killed as exc:
+            raise PageRejected("engine_crash", f"two tesseract processes were ended on this page: {exc}") from exc
 
     async def _run(self, pixels: Pixels, dpi: int) -> str:
         arguments = ["stdin", "stdout", "-l", self._languages, "--dpi", str(dpi), "tsv"]
@@ -128,13 +142,16 @@ class TesseractEngine:
             self._running.discard(process)
         if self._is_closed:
             raise EngineDead("the engine was closed")
+        status = await process.wait()
         words = errors.decode(errors="replace").strip()[-300:]
-        if process.returncode == program.REFUSED:
+        if status == program.REFUSED:
             check_cage(self._cage, (words,))
-        if process.returncode == program.NOT_RUN:
+        if status == program.NOT_RUN:
             raise self._not_run(words)
-        if process.returncode != 0:
-            raise PageRejected("engine_crash", f"tesseract ended with status {process.returncode}: {words}")
+        if status < 0:
+            raise _Killed(f"signal {-status}: {words}")
+        if status != 0:
+            raise PageRejected("engine_crash", f"tesseract ended with status {status}: {words}")
         return output.decode(errors="replace")
 
     def _not_run(self, why: object) -> EngineAway:

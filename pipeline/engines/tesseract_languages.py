@@ -8,7 +8,7 @@ import subprocess
 
 from pipeline.child_process import child_environment
 
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 300.0  # the long stop: a busy machine takes its time
 
 
 def missing_for_tesseract(languages: str, program: str = "tesseract") -> str:

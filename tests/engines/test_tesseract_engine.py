@@ -83,6 +83,16 @@ async def test_faults(tmp_path: Path, script: str, kind: str) -> None:
     assert caught.value.kind == kind
 
 
+async def test_a_process_that_is_killed_once_costs_no_page(tmp_path: Path) -> None:
+    """As where the machine was short of memory."""
+    real, killed = shutil.which("tesseract"), tmp_path / "killed"
+    script = f"test -e '{killed}' || {{ touch '{killed}'; kill -9 $$; }}; exec {real} \"$@\""
+    engine = TesseractEngine(1, cage="off", executable=_program(tmp_path, script))
+    read = await engine.recognize(as_page(drawing.two_columns()), REQUEST)
+    await engine.close()
+    assert killed.exists() and read.text
+
+
 async def test_a_program_that_was_stopped_is_no_fault_of_the_page(tmp_path: Path) -> None:
     program = _program(tmp_path, "kill -STOP $$")
     engine = TesseractEngine(1, executable=program, stuck_after_s=1.0)
