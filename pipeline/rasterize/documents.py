@@ -15,7 +15,7 @@ from pipeline.rasterize.views import OpenDocument, RenderFailure
 
 _MESSAGE_MAX_CHARS = 300
 _FILE_OBJECT = re.compile(r" ?<_io\.[^>]*>")  # as Pillow names what it was given to read
-_MEMORY_WORDS = ("malloc", "cannot allocate", "out of memory", "bad_alloc", "memoryerror")
+_MEMORY_WORDS = ("alloc (", "cannot allocate", "out of memory", "bad_alloc", "memoryerror")
 
 
 def open_document(

@@ -192,7 +192,7 @@ def _damage() -> str:
     """What MuPDF could not draw, in its words. It leaves out what it cannot decode and goes on, even where memory was
     short. Much else that it complains of does not show on the page."""
     warnings = str(_library.TOOLS.mupdf_warnings())
-    if "malloc" in warnings:
+    if "alloc (" in warnings:  # malloc, calloc, realloc
         raise RenderFailure("render_memory", " ".join(warnings.split()))
     lines = dict.fromkeys(warnings.splitlines())
     return "; ".join(line for line in lines if _SAYS_DAMAGE.search(line) and not _HARMLESS.search(line))
