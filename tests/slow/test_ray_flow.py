@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.experimental import get_object_locations
 
 from jobs.convert import convert
@@ -26,7 +27,7 @@ from pipeline.bottleneck import FlowSums, Machinery
 from pipeline.config import RaySettings, StorageSettings
 from pipeline.convert import ShardQueue
 from pipeline.engines.scripted_engine import journal_counts
-from pipeline.errors import ConfigError, EngineDead, ImageLost, QuireError, RunStopped
+from pipeline.errors import ConfigError, EngineAway, EngineDead, ImageLost, QuireError, RunStopped
 from pipeline.flow_meter import RunMeter
 from pipeline.held_image import HeldImage
 from pipeline.metrics import PAGES, outcomes, report_nothing
@@ -38,7 +39,7 @@ from pipeline.ray_flow.feeder import Feeder
 from pipeline.ray_flow.homes import home
 from pipeline.ray_flow.runner import RayEngineHost, RayRasterizer, RunnerActor, _next_unfetched
 from pipeline.ray_flow.workers import EngineActor, EngineWorker
-from pipeline.records import PageImage, PageRange, Recognition, Request, Shard
+from pipeline.records import PageImage, PageRange, RasterizedPage, Recognition, Request, Shard
 from pipeline.run_folder import provenance
 from pipeline.storage import open_folder
 from pipeline.usage import used_hours
@@ -428,6 +429,44 @@ async def test_an_answer_that_nobody_asks_for_is_dropped(tmp_path: Path, monkeyp
     (reading,) = engine._begun.values()
     await asyncio.wait({reading}, timeout=60)
     assert reading.cancelled() and not engine._begun
+
+
+class ActorInThisProcess:
+    """An engine actor without a cluster. What it raises comes wrapped, as Ray does it."""
+
+    def __init__(self, worker: EngineWorker) -> None:
+        self._worker = worker
+
+    def __getattr__(self, name: str) -> Any:
+        async def remote(*arguments: Any) -> Any:
+            try:
+                return await getattr(self._worker, name)(*arguments)
+            except Exception as exc:
+                raise RayTaskError(name, "its traceback", exc).as_instanceof_cause() from exc
+
+        return SimpleNamespace(remote=remote)
+
+
+async def test_an_engine_that_never_had_a_page_stays_alive_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool blames no page for it then, and the actor's process goes on with the pages that it has."""
+
+    def fail_here(status: int) -> None:
+        raise AssertionError(f"the actor's process would have ended, with {status}")
+
+    async def never() -> RasterizedPage[Any]:
+        raise AssertionError("the image is there")
+
+    monkeypatch.setattr(os, "_exit", fail_here)
+    worker = EngineWorker(scripted_settings(tmp_path))
+    host = RayEngineHost(ActorInThisProcess(worker))
+    await host.start()
+    assert worker._engine is not None
+    await worker._engine.close()  # whatever it is given from now on, it never had
+    image = ready(PageImage("ab" * 32, 0, "base", 8, 8, 0, 0, 273, 72.0, "sha", ()))
+    with pytest.raises(EngineAway, match="crashed before"):
+        await host.recognize(HeldImage(image, 0, never, lambda num_bytes: None), Request("base"))
 
 
 async def test_a_head_that_does_not_answer_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
