@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import resource
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import psutil
@@ -239,6 +241,46 @@ async def test_an_engine_whose_children_do_not_start_is_dead() -> None:
     try:
         with pytest.raises(EngineAway, match="no model"):
             await engine.recognize(as_page(drawing.photo()), REQUEST)
+    finally:
+        await engine.close()
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """This process can open nothing more meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_child_that_there_was_no_room_for_can_be_started_later() -> None:
+    engine = RapidOcrEngine(1, worker=FAULTY + "Hangs")
+    page = as_page(np.zeros((20, 10, 3), np.uint8))
+    try:
+        with no_descriptor_left(), pytest.raises(EngineAway, match="Too many open files"):
+            await engine.recognize(page, REQUEST)
+        assert (await engine.recognize(page, REQUEST)).text == "survived"
+    finally:
+        await engine.close()
+
+
+async def test_a_child_whose_start_is_cancelled_is_ended_and_the_next_page_is_read() -> None:
+    """Nobody is connected to it: it would wait for ever, and be taken for one that reads."""
+    engine = RapidOcrEngine(1, worker=FAULTY + "Hangs")
+    page = as_page(np.zeros((20, 10, 3), np.uint8))
+    try:
+        reading = asyncio.create_task(engine.recognize(page, REQUEST))
+        await asyncio.sleep(0)  # it goes as far as the process, and waits for a connection to it
+        assert len(engine.pids) == 1
+        reading.cancel()
+        await asyncio.wait({reading}, timeout=60)
+        assert reading.cancelled() and not engine.pids
+        assert (await engine.recognize(page, REQUEST)).text == "survived"
     finally:
         await engine.close()
 
