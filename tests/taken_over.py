@@ -61,6 +61,16 @@ class TakenOver:
         with open(fd) as file:
             return file.read()
 
+    # What it may do, and its parent must bear.
+
+    def hang_up(self) -> None:
+        os.close(_connection_fd())
+        signal.pause()
+
+    def answer_and_take_no_files(self) -> None:
+        while os.write(_connection_fd(), b'{"answer": "taken"}\n'):
+            os.read(_connection_fd(), 1 << 16)
+
     # What it must not be able to do.
 
     def read_file(self, path: str) -> int:
@@ -146,6 +156,10 @@ class TakenOver:
 
     def unseal_arena(self) -> None:
         fcntl.fcntl(_arena_fd(), fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+
+
+def _connection_fd() -> int:
+    return int(sys.argv[1])
 
 
 def _arena_fd() -> int:

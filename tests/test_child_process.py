@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,8 +14,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from pipeline.child_process import ChildProcess
+from pipeline import child_process
+from pipeline.child_process import ChildDied, ChildProcess
 from tests.taken_over import ask
+from tests.waiting import BOUND_S, wait_for
 
 TAKEN_OVER = "tests.taken_over:TakenOver"
 
@@ -82,3 +86,38 @@ async def test_a_process_that_cannot_be_started_leaves_no_socket(monkeypatch: py
         await started.start()
     started.close()
     assert sockets() == before
+
+
+async def test_a_child_that_hangs_up_has_time_to_end_as_it_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It closes its socket and is dead a moment later. How it died must not depend on who is faster."""
+    monkeypatch.setattr(child_process, "_END_S", BOUND_S)
+    child = ChildProcess(TAKEN_OVER, {}, arena_bytes=1 << 20, cage="off")
+
+    def end_it() -> None:
+        wait_for("the parent to see that it hung up", lambda: child._reader is None)
+        assert child._process is not None
+        child._process.send_signal(signal.SIGSEGV)
+
+    try:
+        await child.start()
+        ending = asyncio.create_task(asyncio.to_thread(end_it))
+        with pytest.raises(ChildDied, match="killed by SIGSEGV"):
+            await child.call(ask("hang_up"), 60)
+        await ending
+    finally:
+        child.close()
+
+
+async def test_a_child_that_takes_no_files_holds_nobody_up() -> None:
+    """Once the socket is full of what it was handed, the parent would wait in a system call for ever."""
+    child = ChildProcess(TAKEN_OVER, {}, arena_bytes=1 << 20)
+    try:
+        await child.start()
+        await child.call(ask("answer_and_take_no_files"), 60)
+        with open(os.devnull) as file, pytest.raises(ChildDied) as caught:
+            while True:
+                await child.call({"fd": file.fileno()}, 60)
+        assert isinstance(caught.value.__cause__, BlockingIOError)
+        assert not child.is_running
+    finally:
+        child.close()
