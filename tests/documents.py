@@ -211,6 +211,8 @@ def image(
         picture = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
     else:
         picture = picture.convert(mode)
+    if file_format == "AVIF":
+        save = {"speed": 10, **save}  # a second a picture otherwise
     picture.save(buffer, file_format, **save)  # type: ignore[arg-type]
     return buffer.getvalue()
 

@@ -60,8 +60,9 @@ def _name(process: psutil.Process) -> str:
         return ""
 
 
-def test_an_engine_killed_in_mid_shard_costs_no_page(
-    tmp_path: Path, cluster: Cluster, small_checkpoint: Path
+@pytest.mark.parametrize("is_killed", [False, pytest.param(True, marks=pytest.mark.soak)])
+def test_a_run_costs_no_page_even_if_its_engine_is_killed_in_mid_shard(
+    tmp_path: Path, cluster: Cluster, small_checkpoint: Path, is_killed: bool
 ) -> None:
     """Pages come at two modes, some twice; their latents are kept; the sums agree and no process is left. The cluster
     has room for an engine and one rasterizer."""
@@ -98,7 +99,8 @@ def test_an_engine_killed_in_mid_shard_costs_no_page(
     async def run() -> None:
         inputs = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out"))
         async with asyncio.TaskGroup() as group:  # whichever fails ends the other
-            group.create_task(asyncio.to_thread(kill_an_engine))
+            if is_killed:
+                group.create_task(asyncio.to_thread(kill_an_engine))
             try:
                 account = await convert(inputs, settings, use_ray=True)
             finally:
