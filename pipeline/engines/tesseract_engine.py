@@ -1,9 +1,9 @@
 """Reading pages on CPUs with the Tesseract program, where it is on PATH.
 
-One process per page, one thread each, at most `num_processes` at a time; the image goes in through a pipe as
-a PNM, which costs no compression, and TSV comes out. Blocks and paragraphs are Tesseract's own; headings are
-told by the height of their lines. Tesseract is asked for one language set and answers something
-for every script, so that a low confidence is the only sign of one that it does not know.
+One process per page, or a second one where the first was killed, one thread each, at most `num_processes` at a time;
+the image goes in through a pipe as a PNM, which costs no compression, and TSV comes out. Blocks and paragraphs are
+Tesseract's own; headings are told by the height of their lines. Tesseract is asked for one language set and answers
+something for every script, so that a low confidence is the only sign of one that it does not know.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from pipeline.rasterize.views import OpenDocument, RenderFailure
 
 _MESSAGE_MAX_CHARS = 300
 _FILE_OBJECT = re.compile(r" ?<_io\.[^>]*>")  # as Pillow names what it was given to read
+# "malloc (8 bytes) failed" is MuPDF's; "malloc(): …" is the C library's, of a damaged heap.
 _MEMORY_WORDS = ("alloc (", "cannot allocate", "out of memory", "bad_alloc", "memoryerror")
 
 

@@ -29,7 +29,7 @@ _NEEDS_UNICODE_MAP = ("Identity-H", "Identity-V", "")
 _OTHER_STREAMS = ("Thumb", "Metadata")  # that a page may have beside its contents: ISO 32000-2, table 31
 _DEFAULT_MEDIA_BOX = (0, 0, 612, 792)  # as MuPDF and pdfium take a page without one
 _SAYS_DAMAGE = re.compile(
-    r"error|truncated|premature|cannot|corrupt|damaged|unknown filter|may not be correct|non-page|ignoring XObject"
+    r"error|truncated|premature|cannot|corrupt|damaged|unknown filter|may not be correct|unknown subtype"
 )
 _HARMLESS = re.compile(r"ICC profile|link destination")
 _library: Any = pymupdf  # typed in parts only
@@ -199,7 +199,7 @@ def _damage() -> str:
 
 
 def _lost_contents(page: Any) -> str:
-    """What should be on the page by its entries and cannot be, of which MuPDF says nothing. One that is not to have any
+    """What should be on the page by its entries and cannot be, which MuPDF passes over. A page that is not to have any
     contents has no such entry; MuPDF makes nulls of references that lead nowhere."""
     entries = _mupdf.pdf_page_from_fz_page(page.this).obj()
     if not entries.pdf_is_dict():
@@ -208,6 +208,8 @@ def _lost_contents(page: Any) -> str:
         entries.pdf_dict_get_key(index).pdf_to_name(): entries.pdf_dict_get_val(index)
         for index in range(entries.pdf_dict_len())
     }
+    if "Type" in entry and entry["Type"].pdf_to_name() != "Page":
+        return "what should be the page is none"
     if "Contents" not in entry:
         strange = [name for name, value in entry.items() if name not in _OTHER_STREAMS and value.pdf_is_stream()]
         return f"the page has no contents, but a stream by the name of {strange[0]!a}" if strange else ""
@@ -216,8 +218,9 @@ def _lost_contents(page: Any) -> str:
     if contents.pdf_is_array():
         parts = [contents.pdf_array_get(index) for index in range(contents.pdf_array_len())]
     if not all(part.pdf_is_stream() for part in parts):
-        return "the page's contents are no stream"
-    if any(part.pdf_dict_gets("F").m_internal is not None for part in parts):
+        return "the page's contents, or a part of them, are no stream"
+    files = [part.pdf_dict_gets("F") for part in parts]
+    if any(file.pdf_is_string() or file.pdf_is_dict() for file in files):
         return "the page's contents are in another file"
     return ""
 

@@ -16,7 +16,8 @@ Write = Callable[..., Path]
 Make = Callable[..., Sandbox]
 
 LINE_STREAM = b"<</Length 34>>stream\nBT /F 20 Tf 72 400 Td (Lost) Tj ET\nendstream"
-FONTS = b"/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>"
+RESOURCES = b"/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>/XObject<</X 5 0 R>>>>"
+DRAWS_X = b"<</Length 5>>stream\n/X Do\nendstream"
 
 
 def page(entries: bytes, stream: bytes = LINE_STREAM, page_number: int = 3, more: tuple[bytes, ...] = ()) -> bytes:
@@ -25,11 +26,15 @@ def page(entries: bytes, stream: bytes = LINE_STREAM, page_number: int = 3, more
         [
             b"<</Type/Catalog/Pages 2 0 R>>",
             b"<</Type/Pages/Kids[%d 0 R]/Count 1>>" % page_number,
-            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]%s%s>>" % (FONTS, entries),
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]%s%s>>" % (RESOURCES, entries),
             stream,
             *more,
         ]
     )
+
+
+def x_object(subtype: bytes) -> bytes:
+    return b"<</Type/XObject/Subtype/%s/Length 1>>stream\n \nendstream" % subtype
 
 
 LOST = {
@@ -42,12 +47,15 @@ LOST = {
     "a list of what is no stream": page(b"/Contents[1 0 R]"),
     "another name": page(b"/Conten\xe1s 4 0 R"),
     "another file": page(b"/Contents 4 0 R", b"<</Length 0/F(elsewhere.bin)>>stream\n\nendstream"),
+    "an object that is no picture": page(b"/Contents 4 0 R", DRAWS_X, more=(x_object(b"CIDFontType2"),)),
     "no page": page(b"/Contents 4 0 R", page_number=99),
     "a catalog for a page": page(b"/Contents 4 0 R", page_number=1),
 }
 EMPTY = {
     "no contents": page(b""),
     "no parts": page(b"/Contents[]"),
+    "an abbreviated filter": page(b"/Contents 4 0 R", b"<</Length 1/F/ASCIIHexDecode>>stream\n>\nendstream"),
+    "a program for printers": page(b"/Contents 4 0 R", DRAWS_X, more=(x_object(b"PS"),)),
     "metadata alone": page(b"/Metadata 4 0 R"),
     "empty contents": documents.content_pdf(b"/MediaBox[0 0 595 842]", b""),
     "a page of a library": documents.pdf([""]),
@@ -84,5 +92,5 @@ async def test_lost_contents_under_an_annotation_leave_a_mark(make_sandbox: Make
     marked = await render_one(make_sandbox(RenderSettings()), write(data), "tiny")
     assert marked.failure is None
     assert [(mark.kind, mark.message) for mark in marked.marks] == [
-        ("damaged", "mupdf: the page's contents are no stream")
+        ("damaged", "mupdf: the page's contents, or a part of them, are no stream")
     ]
