@@ -31,7 +31,7 @@ _DEFAULT_MEDIA_BOX = (0, 0, 612, 792)  # as MuPDF and pdfium take a page without
 _SAYS_DAMAGE = re.compile(
     r"error|truncated|premature|cannot|corrupt|damaged|unknown filter|may not be correct|unknown subtype"
 )
-_HARMLESS = re.compile(r"ICC profile|link destination")
+_HARMLESS = re.compile(r"ICC profile|link destination|non-page object")  # the last is of a page's neighbours
 _library: Any = pymupdf  # typed in parts only
 _mupdf: Any = pymupdf.mupdf
 
@@ -86,6 +86,10 @@ class MupdfDocument:
         damage = "; ".join(filter(None, (_damage(), _lost_contents(page))))
         ink_share, ink_map = facts.ink(pixels)
         page_facts = self._facts(page, display_list, ink_share)
+        if (
+            damage
+        ):  # what pages share, a font say, is complained of when it is loaded: the next page is to load it again
+            _library.TOOLS.store_shrink(100)
         return Rendering(chosen, pixels, tiled, page_facts, ink_map, damage)
 
     def close(self) -> None:
@@ -208,7 +212,8 @@ def _lost_contents(page: Any) -> str:
         entries.pdf_dict_get_key(index).pdf_to_name(): entries.pdf_dict_get_val(index)
         for index in range(entries.pdf_dict_len())
     }
-    if "Type" in entry and entry["Type"].pdf_to_name() != "Page":
+    kind = entry["Type"].pdf_to_name() if "Type" in entry else ""
+    if kind != "Page" and (kind or "Contents" not in entry):
         return "what should be the page is none"
     if "Contents" not in entry:
         strange = [name for name, value in entry.items() if name not in _OTHER_STREAMS and value.pdf_is_stream()]

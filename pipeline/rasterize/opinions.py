@@ -16,7 +16,6 @@ _NOT_ANOTHER_RENDERERS_BUSINESS = ("too_many_pixels",)
 _MUCH_COVER = 0.5  # of the page by pictures: where next to nothing is drawn, one of them may be what is missing
 _HARDLY_ANY_INK = 0.003  # a stamp and a page number
 _CLEARLY_MORE = 2.0
-_ANYTHING = "anything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,8 @@ def wants_another(go: Go) -> bool:
     """Whether the other renderer is to be asked, too. Images have one, which decodes all of it or fails."""
     if isinstance(go, Undrawn):
         return go.kind not in _NOT_ANOTHER_RENDERERS_BUSINESS
-    return bool(go.damage or _what_is_missing(go))
+    is_empty = not go.facts.has_ink and go.renderer != "pillow"
+    return bool(go.damage or is_empty or _what_is_missing(go))
 
 
 def settle(page_index: int, goes: Sequence[Go], seconds: float) -> RasterizedPage[PageImage]:
@@ -63,17 +63,15 @@ def settle(page_index: int, goes: Sequence[Go], seconds: float) -> RasterizedPag
     if damage or isinstance(first, Undrawn):
         return _failed(page_index, goes, seconds)
     missing = _what_is_missing(first)
-    others = [go for go in goes[1:] if isinstance(go, Undrawn)]
-    is_agreed = len(goes) > 1 and not others
-    is_nothing_missed = len(goes) == 1 and missing == _ANYTHING
-    if not missing or is_agreed or is_nothing_missed:
-        return _page(page_index, first, None, seconds)
-    return _page(page_index, first, Mark("unsure", _lone_words(first, missing, others)), seconds)
+    failed = [go for go in goes[1:] if isinstance(go, Undrawn)]
+    is_unsure = bool(failed or (missing and len(goes) == 1))
+    return _page(
+        page_index, first, Mark("unsure", _lone_words(first, missing, failed)) if is_unsure else None, seconds
+    )
 
 
 def _what_is_missing(go: Drawn) -> str:
-    """What the page should show and does not: by its own account, or anything at all, which a repair of a damaged
-    document may have lost together with its account."""
+    """What the page should show, by its own account, and does not. A repair may have lost both."""
     facts = go.facts
     if go.renderer == "pillow":
         return ""
@@ -81,7 +79,7 @@ def _what_is_missing(go: Drawn) -> str:
         return f"its {facts.num_chars} characters"
     if facts.image_cover > _MUCH_COVER and facts.ink_share < _HARDLY_ANY_INK:
         return f"the pictures on {facts.image_cover:.0%} of it"
-    return "" if facts.has_ink else _ANYTHING
+    return ""
 
 
 def _best(goes: Sequence[Drawn]) -> Drawn:
@@ -94,9 +92,9 @@ def _best(goes: Sequence[Drawn]) -> Drawn:
     return best
 
 
-def _lone_words(first: Drawn, missing: str, others: Sequence[Undrawn]) -> str:
-    why = "; ".join(other.words for other in others) or "there is no second renderer"
-    drawn = "nothing" if missing == _ANYTHING else f"nothing of {missing}"
+def _lone_words(first: Drawn, missing: str, failed: Sequence[Undrawn]) -> str:
+    why = "; ".join(go.words for go in failed) or "there is no second renderer"
+    drawn = f"nothing of {missing}" if missing else "nothing"
     return f"{first.renderer} draws {drawn}, and nobody agrees: {why}"
 
 
