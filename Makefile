@@ -58,7 +58,7 @@ setup: $(INSTALLED)  ## make .venv with Quire and all that the demo and the test
 
 demo: setup  ## draw some documents, convert them, and say where the results are
 	@rm -rf demo
-	@$(BIN)/python -m jobs.demo_documents demo
+	@$(BIN)/python -m quire.jobs.demo_documents demo
 	@status=0; \
 	$(BIN)/quire convert demo/documents --passwords demo/passwords.txt --output demo/output $(DEMO_FLAGS) \
 		|| status=$$?; \
@@ -96,7 +96,8 @@ $(VENV)/stock:
 check: setup  ## ruff and pyrefly
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pyrefly check
+	@$(BIN)/python -m tests.modules > $(VENV)/modules.json
+	$(BIN)/pyrefly check --module-names $(VENV)/modules.json
 
 # The lock with vLLM comes first: the one without it agrees with it, so that installing the second adds to the first.
 lock: $(UV)  ## bring the locks up to date with what they are made from

@@ -13,17 +13,7 @@ from types import TracebackType
 
 import click
 
-from jobs.ending import run_process
-from jobs.exit_codes import (
-    EXIT_ERROR,
-    EXIT_INTERRUPTED,
-    EXIT_STOPPED,
-    EXIT_SUMS_DISAGREE,
-    EXIT_TOO_MANY_GONE,
-    EXIT_WRONG_USAGE,
-)
-from jobs.printable import printable_lines
-from pipeline.errors import (
+from quire.errors import (
     AccountingError,
     ConfigError,
     DamagedResults,
@@ -34,7 +24,17 @@ from pipeline.errors import (
     StoreMisconfigured,
     TooManyGone,
 )
-from pipeline.secrets import redacted
+from quire.jobs.ending import run_process
+from quire.jobs.exit_codes import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    EXIT_SUMS_DISAGREE,
+    EXIT_TOO_MANY_GONE,
+    EXIT_WRONG_USAGE,
+)
+from quire.jobs.printable import printable_lines
+from quire.secrets import redacted
 
 _REMEDIES = {
     errno.EMFILE: "let this process open more files (ulimit -n)",
@@ -46,15 +46,15 @@ _REMEDIES = {
 """Of what this machine may lack anywhere."""
 _INTERRUPTED = "interrupted; what is committed stays, and running it again goes on from there"
 _COMMANDS = {
-    "plan": "jobs.plan:plan_command",
-    "convert": "jobs.convert:convert_command",
-    "nightly": "jobs.nightly:nightly_command",
-    "status": "jobs.status:status_command",
-    "report": "jobs.report:report_command",
-    "submit": "jobs.submit:submit_command",
-    "jobs": "jobs.cluster_jobs:jobs_group",
-    "engines": "jobs.engines:engines_command",
-    "doctor": "jobs.doctor:doctor_command",
+    "plan": "quire.jobs.plan:plan_command",
+    "convert": "quire.jobs.convert:convert_command",
+    "nightly": "quire.jobs.nightly:nightly_command",
+    "status": "quire.jobs.status:status_command",
+    "report": "quire.jobs.report:report_command",
+    "submit": "quire.jobs.submit:submit_command",
+    "jobs": "quire.jobs.cluster_jobs:jobs_group",
+    "engines": "quire.jobs.engines:engines_command",
+    "doctor": "quire.jobs.doctor:doctor_command",
 }
 
 
@@ -73,7 +73,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="quire")
+@click.version_option(package_name="quire-ocr")
 @click.option("-v", "--verbose", count=True, help="Log shards (-v) or pages (-vv).")
 def quire(verbose: int) -> None:
     """Turn buckets of documents into training data: every page accounted for, as Markdown and Parquet."""

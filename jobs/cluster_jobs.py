@@ -1,6 +1,6 @@
 """`quire jobs`: what runs on a Ray cluster, how it goes, and an end to it.
 
-Talks to Ray's Jobs API through `pipeline/ray_jobs.py`. Does not know what the jobs do: `quire status OUTPUT` does.
+Talks to Ray's Jobs API through `flows/ray_jobs.py`. Does not know what the jobs do: `quire status OUTPUT` does.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from jobs.ending import run
-from jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_UNFINISHED
-from pipeline.errors import MissingDependency
-from pipeline.secrets import redacted
+from quire.errors import MissingDependency
+from quire.jobs.ending import run
+from quire.jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_UNFINISHED
+from quire.secrets import redacted
 
 if TYPE_CHECKING:
-    from pipeline.ray_jobs import Job, JobServer
+    from quire.flows.ray_jobs import Job, JobServer
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -38,9 +38,9 @@ def address_option(command: _Command) -> _Command:
 def open_job_server(address: str) -> JobServer:
     """Raises `QuireError` if it does not answer."""
     try:
-        from pipeline.ray_jobs import JobServer
+        from quire.flows.ray_jobs import JobServer
     except ImportError as exc:
-        raise MissingDependency("clusters need the package ray: pip install 'quire[ray]'") from exc
+        raise MissingDependency("clusters need the package ray: pip install 'quire-ocr[ray]'") from exc
     return JobServer(address)
 
 

@@ -12,10 +12,16 @@ from typing import Any
 
 import click
 
-from jobs.ending import heed_sigterm, run
-from jobs.estimate import describe_outcome
-from jobs.exit_codes import EXIT_FAILED_PAGES
-from jobs.options import (
+from quire.budget.gate import Gate
+from quire.budget.prices import num_devices
+from quire.config.settings import Settings, StorageSettings, ray_address
+from quire.engines.choose import pinned, require
+from quire.errors import AccountingError, MissingDependency, RunStopped
+from quire.flows.local import convert_with
+from quire.jobs.ending import heed_sigterm, run
+from quire.jobs.estimate import describe_outcome
+from quire.jobs.exit_codes import EXIT_FAILED_PAGES
+from quire.jobs.options import (
     cost_options,
     flow_options,
     limit_options,
@@ -24,27 +30,21 @@ from jobs.options import (
     settings_options,
     sources_and_output,
 )
-from jobs.plan import Inputs, describe, num_committed_pages, plan_totals, plan_with
-from jobs.retry import retry_option, with_failed
-from jobs.status import describe_account
-from pipeline.account import Account, take_account
-from pipeline.bottleneck import Verdict
-from pipeline.config import Settings, StorageSettings, ray_address
-from pipeline.discover import looked_up
-from pipeline.engines.choose import pinned, require
-from pipeline.errors import AccountingError, MissingDependency, RunStopped
-from pipeline.finish import finish
-from pipeline.gate import Gate
-from pipeline.local_flow import convert_with
-from pipeline.metrics_port import metrics_port
-from pipeline.nights.log import has_nights
-from pipeline.prices import num_devices
-from pipeline.progress import Progress
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import PageResult, Shard
-from pipeline.run_folder import provenance
-from pipeline.storage import Folder, open_folder
-from pipeline.write import ShardWriter
+from quire.jobs.plan import Inputs, describe, num_committed_pages, plan_totals, plan_with
+from quire.jobs.retry import retry_option, with_failed
+from quire.jobs.status import describe_account
+from quire.meters.bottleneck import Verdict
+from quire.meters.metrics_port import metrics_port
+from quire.meters.progress import Progress
+from quire.nights.log import has_nights
+from quire.planning.discover import looked_up
+from quire.rasterize.sandbox import Sandbox
+from quire.records import PageResult, Shard
+from quire.results.finish import finish
+from quire.results.ledger import Account, take_account
+from quire.results.run_folder import provenance
+from quire.results.write import ShardWriter
+from quire.storage import Folder, open_folder
 
 
 @click.command("convert", short_help="Convert documents to Markdown and Parquet.")
@@ -202,20 +202,20 @@ async def _convert_on_ray(
     gate: Gate, inputs: Inputs, settings: Settings, writer: ShardWriter, show: Callable[[Counter[str]], None]
 ) -> Verdict | None:
     try:
-        from pipeline import ray_flow
+        from quire.flows import on_ray
     except ImportError as exc:
-        raise MissingDependency("--ray needs the package ray: pip install 'quire[ray]'") from exc
-    cluster = ray_flow.connect(settings.ray, settings.metrics.port)
+        raise MissingDependency("--ray needs the package ray: pip install 'quire-ocr[ray]'") from exc
+    cluster = on_ray.connect(settings.ray, settings.metrics.port)
     heed_sigterm()  # joining a cluster installs a handler of Ray's own
     try:
         output_uri = open_folder(inputs.output, settings.storage).uri
-        work = ray_flow.Work(settings, output_uri, writer.provenance, inputs.passwords)
-        shards = await _begun(gate.shards(num_devices(settings, ray_flow.num_engines(settings))))
+        work = on_ray.Work(settings, output_uri, writer.provenance, inputs.passwords)
+        shards = await _begun(gate.shards(num_devices(settings, on_ray.num_engines(settings))))
         if shards is None:
             return None
-        return await ray_flow.convert_on_ray(shards, work, show, cluster)
+        return await on_ray.convert_on_ray(shards, work, show, cluster)
     finally:
-        ray_flow.disconnect(cluster)
+        on_ray.disconnect(cluster)
 
 
 async def _begun(shards: Iterator[Shard]) -> Iterator[Shard] | None:

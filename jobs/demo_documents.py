@@ -1,6 +1,6 @@
 """Draws the demo's documents: whole ones of many kinds, and broken ones that must fail.
 
-    python -m jobs.demo_documents FOLDER
+    python -m quire.jobs.demo_documents FOLDER
 
 writes FOLDER/documents and FOLDER/passwords.txt. Nothing here depends on the clock or on chance: drawing again
 with the same libraries gives the same bytes, but for the locked documents, which are encrypted with a new salt
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from jobs import demo_prose as prose
-from pipeline.errors import MissingDependency
+from quire.errors import MissingDependency
+from quire.jobs import demo_prose as prose
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,7 +89,7 @@ def _mupdf() -> Any:
     try:
         import pymupdf
     except ImportError as exc:
-        raise MissingDependency("the demo draws with PyMuPDF: pip install 'quire[mupdf]'") from exc
+        raise MissingDependency("the demo draws with PyMuPDF: pip install 'quire-ocr[mupdf]'") from exc
     return pymupdf
 
 

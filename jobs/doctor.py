@@ -17,15 +17,15 @@ from typing import Any
 
 import click
 
-from jobs.ending import run
-from jobs.exit_codes import EXIT_ERROR
-from jobs.options import settings_from, settings_options
-from pipeline.config import Settings
-from pipeline.engines.base import LocalEngine
-from pipeline.engines.choose import ladder, make_engine, require
-from pipeline.errors import ConfigError, GuardNotApplied, MissingDependency, PageError, QuireError
-from pipeline.rasterize.known_page import rasterize_known_page
-from pipeline.rasterize.sandbox import Sandbox
+from quire.config.settings import Settings
+from quire.engines.base import LocalEngine
+from quire.engines.choose import ladder, make_engine, require
+from quire.errors import ConfigError, GuardNotApplied, MissingDependency, PageError, QuireError
+from quire.jobs.ending import run
+from quire.jobs.exit_codes import EXIT_ERROR
+from quire.jobs.options import settings_from, settings_options
+from quire.rasterize.known_page import rasterize_known_page
+from quire.rasterize.sandbox import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def check_torch(settings: Settings) -> Finding:
     if settings.vllm.device == "cpu":
         return Finding("torch", True, f"{words}; no GPU is asked for")
     if torch.version.cuda is None:
-        return Finding("torch", False, words, "install PyTorch and vLLM for CUDA: pip install 'quire[gpu]'")
+        return Finding("torch", False, words, "install PyTorch and vLLM for CUDA: pip install 'quire-ocr[gpu]'")
     if not torch.cuda.is_available():
         return Finding(
             "torch",

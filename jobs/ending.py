@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
+from quire.jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ from typing import get_args, get_type_hints
 
 import click
 
-from pipeline.config import EngineSettings, Settings
-from pipeline.engines.choose import what_is_missing
-from pipeline.engines.profiles import DEFAULT_PROFILES, PROFILES, Profile
+from quire.config.profiles import DEFAULT_PROFILES, PROFILES, Profile
+from quire.config.settings import EngineSettings, Settings
+from quire.engines.choose import what_is_missing
 
 _WIDTH = 110
 

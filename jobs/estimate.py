@@ -12,28 +12,28 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from jobs.pace import pace_of
-from pipeline.config import Settings
-from pipeline.convert import first_cause
-from pipeline.engines.choose import ladder
-from pipeline.engines.profiles import DEFAULT_PROFILES
-from pipeline.estimate.actual import actual
-from pipeline.estimate.figures import Figure, Pace, reckon
-from pipeline.estimate.population import Population
-from pipeline.estimate.record import Estimate, read_estimate, write_estimate
-from pipeline.estimate.sample import Sample, SampledDocument, StratumSize
-from pipeline.estimate.survey import survey
-from pipeline.local_flow import open_cache
-from pipeline.plan_index import PlanIndex
-from pipeline.plan_log import part_keys, read_part
-from pipeline.prices import device, num_devices, price_per_hour, unit
-from pipeline.probe import Prober
-from pipeline.progress import Progress
-from pipeline.rasterize.fetching import FetchingRasterizer
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import Document, DocumentRef
-from pipeline.run_folder import fingerprint_in, read
-from pipeline.storage import Folder
+from quire.budget.pace import pace_of
+from quire.budget.prices import device, num_devices, price_per_hour, unit
+from quire.config.profiles import DEFAULT_PROFILES
+from quire.config.settings import Settings
+from quire.conversion.shard import first_cause
+from quire.engines.choose import ladder
+from quire.estimate.actual import actual
+from quire.estimate.figures import Figure, Pace, reckon
+from quire.estimate.population import Population
+from quire.estimate.record import Estimate, read_estimate, write_estimate
+from quire.estimate.sample import Sample, SampledDocument, StratumSize
+from quire.estimate.survey import survey
+from quire.meters.progress import Progress
+from quire.planning.plan_index import PlanIndex
+from quire.planning.plan_log import part_keys, read_part
+from quire.planning.probe import Prober
+from quire.rasterize.fetching import FetchingRasterizer
+from quire.rasterize.sandbox import Sandbox
+from quire.records import Document, DocumentRef
+from quire.results.run_folder import fingerprint_in, read
+from quire.storage import Folder
+from quire.storage.cache_folder import open_cache
 
 
 async def make_estimate(

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.printable import printable
-from pipeline.nights.changes import Known
-from pipeline.nights.log import Night, night_key
-from pipeline.nights.look_up import Found
-from pipeline.plan_log import CONVERTED
-from pipeline.records import DocumentStatus
+from quire.jobs.printable import printable
+from quire.nights.changes import Known
+from quire.nights.log import Night, night_key
+from quire.nights.look_up import Found
+from quire.planning.plan_log import CONVERTED
+from quire.records import DocumentStatus
 
 _CHANGES = ("added", "edited", "touched", "renamed", "opened", "retried", "deleted")
 _NEW_BYTES = ("added", "edited", "opened", "retried")

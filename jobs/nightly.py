@@ -12,11 +12,13 @@ from typing import Any
 
 import click
 
-from jobs.convert import convert
-from jobs.ending import run
-from jobs.exit_codes import EXIT_FAILED_PAGES
-from jobs.night_report import NightReport
-from jobs.options import (
+from quire.config.settings import Settings
+from quire.errors import TooManyGone
+from quire.jobs.convert import convert
+from quire.jobs.ending import run
+from quire.jobs.exit_codes import EXIT_FAILED_PAGES
+from quire.jobs.night_report import NightReport
+from quire.jobs.options import (
     cost_options,
     flow_options,
     limit_options,
@@ -25,15 +27,13 @@ from jobs.options import (
     settings_options,
     sources_and_output,
 )
-from jobs.plan import Inputs
-from jobs.retry import retry_option, with_failed
-from pipeline.config import Settings
-from pipeline.errors import TooManyGone
-from pipeline.nights.changes import Known, gone_objects, known_objects, next_night, unknown_refs
-from pipeline.nights.log import commit_night, latest_night, night_key
-from pipeline.nights.look_up import look_up
-from pipeline.records import DocumentRef, DocumentStatus
-from pipeline.storage import open_folder
+from quire.jobs.plan import Inputs
+from quire.jobs.retry import retry_option, with_failed
+from quire.nights.changes import Known, gone_objects, known_objects, next_night, unknown_refs
+from quire.nights.log import commit_night, latest_night, night_key
+from quire.nights.look_up import look_up
+from quire.records import DocumentRef, DocumentStatus
+from quire.storage import open_folder
 
 
 @click.command("nightly", short_help="Take in what is new, changed or gone; say what changed.")

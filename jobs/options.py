@@ -1,6 +1,6 @@
 """The options that several commands share, and what they mean together.
 
-Command-line options are a convenience over the settings of `pipeline/config.py`: each one sets one of them.
+Command-line options are a convenience over the settings of `pipeline/config/settings.py`: each one sets one of them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
-from pipeline.config import Settings
-from pipeline.errors import ConfigError
-from pipeline.prices import GPU_PRICES
-from pipeline.settings_file import load_settings
+from quire.budget.prices import GPU_PRICES
+from quire.config.settings import Settings
+from quire.config.settings_file import load_settings
+from quire.errors import ConfigError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

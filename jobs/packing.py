@@ -1,9 +1,9 @@
 """What a job takes along to a cluster: the code, the files that its command line names, and that line anew.
 
-    pipeline/ jobs/ quire-*.dist-info/   this installation's code, and what makes it known to Python as Quire
-    files/                               settings, passwords, manifests of this machine; AWS credentials if asked
+    quire/ quire_ocr-*.dist-info/   this installation's code, and what makes it known to Python as Quire
+    files/                          settings, passwords, manifests of this machine; AWS credentials if asked
 
-Does not know where the folder goes (`pipeline/ray_jobs.py`).
+Does not know where the folder goes (`flows/ray_jobs.py`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ import boto3
 import click
 from click.core import ParameterSource
 
-import jobs
-import pipeline
-from pipeline.errors import ConfigError
-from pipeline.storage.uris import is_s3_uri
+import quire.jobs
+from quire.errors import ConfigError
+from quire.storage.uris import is_s3_uri
 
 CREDENTIALS_FILE = "files/aws-credentials"
 
@@ -30,14 +29,18 @@ CREDENTIALS_FILE = "files/aws-credentials"
 def pack_code(folder: Path) -> None:
     """Copy the packages that run here. The metadata goes along, since vLLM finds its plug-in and results their version
     by it, and Python takes the first that it finds."""
-    for package in (pipeline, jobs):
-        source = Path(package.__file__).parent
-        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    quire = importlib.metadata.distribution("quire")
-    metadata = folder / f"quire-{quire.version}.dist-info"
+    for package, name in ((quire, "quire"), (quire.jobs, "quire/jobs")):  # side by side in a checkout
+        shutil.copytree(
+            Path(package.__path__[0]),
+            folder / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+            dirs_exist_ok=True,
+        )
+    distribution = importlib.metadata.distribution("quire-ocr")
+    metadata = folder / f"quire_ocr-{distribution.version}.dist-info"
     metadata.mkdir()
     for name in ("METADATA", "entry_points.txt"):
-        (metadata / name).write_text(quire.read_text(name) or "", encoding="utf-8")
+        (metadata / name).write_text(distribution.read_text(name) or "", encoding="utf-8")
 
 
 def pack_credentials(folder: Path) -> None:

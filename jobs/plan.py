@@ -12,26 +12,26 @@ from typing import Any
 
 import click
 
-from jobs.ending import run
-from jobs.estimate import describe_estimate, make_estimate
-from jobs.options import cost_options, read_passwords, settings_from, settings_options, sources_and_output
-from jobs.pace import CORE_SECONDS_PER_PAGE
-from pipeline.config import Settings, pages_per_shard
-from pipeline.discover import discover, refuse_own_output
-from pipeline.engines.choose import ladder, pinned
-from pipeline.errors import ConfigError
-from pipeline.estimate.record import to_json
-from pipeline.local_flow import open_cache
-from pipeline.modes import layout
-from pipeline.plan import plan
-from pipeline.plan_log import part_keys, read_part, read_totals, shards_of
-from pipeline.probe import Prober
-from pipeline.progress import Progress
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import DocumentRef, DocumentStatus
-from pipeline.run_folder import claim, fingerprint_in, note_versions, refuse_other_settings
-from pipeline.storage import Folder, open_folder
-from pipeline.write import committed_shards
+from quire.budget.pace import CORE_SECONDS_PER_PAGE
+from quire.config.settings import Settings, pages_per_shard
+from quire.engines.choose import ladder, pinned
+from quire.errors import ConfigError
+from quire.estimate.record import to_json
+from quire.jobs.ending import run
+from quire.jobs.estimate import describe_estimate, make_estimate
+from quire.jobs.options import cost_options, read_passwords, settings_from, settings_options, sources_and_output
+from quire.meters.progress import Progress
+from quire.planning.discover import discover, refuse_own_output
+from quire.planning.plan import plan
+from quire.planning.plan_log import part_keys, read_part, read_totals, shards_of
+from quire.planning.probe import Prober
+from quire.rasterize.modes import layout
+from quire.rasterize.sandbox import Sandbox
+from quire.records import DocumentRef, DocumentStatus
+from quire.results.run_folder import claim, fingerprint_in, note_versions, refuse_other_settings
+from quire.storage import Folder, open_folder
+from quire.storage.cache_folder import open_cache
+from quire.tables.keys import committed_shards
 
 _A4_PT = (595, 842)
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.ending import run
-from jobs.options import read_passwords, settings_from, storage_options
-from jobs.status import describe_account
-from pipeline.config import Settings
-from pipeline.errors import MissingDependency
-from pipeline.progress import Progress
-from pipeline.run_folder import read
-from pipeline.storage import open_folder
+from quire.config.settings import Settings
+from quire.errors import MissingDependency
+from quire.jobs.ending import run
+from quire.jobs.options import read_passwords, settings_from, storage_options
+from quire.jobs.status import describe_account
+from quire.meters.progress import Progress
+from quire.results.run_folder import read
+from quire.storage import open_folder
 
 if TYPE_CHECKING:  # matplotlib and jinja2 are an optional extra
-    from pipeline.report.excerpts import Key
-    from pipeline.report.notable import NotablePage
-    from pipeline.report.thumbnails import Thumbnail
+    from quire.report.excerpts import Key
+    from quire.report.notable import NotablePage
+    from quire.report.thumbnails import Thumbnail
 
 KEY = "report/index.html"
 _THUMBNAIL_CPU_S = 10.0
@@ -54,11 +54,13 @@ def report_command(output: str, thumbnails: bool, passwords: Path | None, **opti
 def write_report(output: str, settings: Settings, passwords: tuple[str, ...], with_thumbnails: bool) -> str:
     """Returns the page's URI."""
     try:
-        from pipeline.report import page
-        from pipeline.report.excerpts import read_excerpts
-        from pipeline.report.survey import survey
+        from quire.report import page
+        from quire.report.excerpts import read_excerpts
+        from quire.report.survey import survey
     except ImportError as exc:
-        raise MissingDependency("quire report needs jinja2 and matplotlib: pip install 'quire[report]'") from exc
+        raise MissingDependency(
+            "quire report needs jinja2 and matplotlib: pip install 'quire-ocr[report]'"
+        ) from exc
     folder = open_folder(output, settings.storage)
     described = read(folder)
     found = survey(folder)
@@ -85,7 +87,7 @@ def _as_converted(settings: Settings, described: Mapping[str, Any]) -> Settings:
 def _thumbnails(
     pages: list[NotablePage], settings: Settings, passwords: tuple[str, ...]
 ) -> Mapping[Key, Thumbnail]:
-    from pipeline.report.thumbnails import render_thumbnails
+    from quire.report.thumbnails import render_thumbnails
 
     with Progress("thumbnails", len({page.key for page in pages})) as progress:
         return run(

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import click
 
-from jobs.plan import Inputs
-from pipeline.account import Row, take_account
-from pipeline.config import Settings
-from pipeline.plan_log import CONVERTED
-from pipeline.records import DocumentStatus
-from pipeline.storage import open_folder
+from quire.config.settings import Settings
+from quire.jobs.plan import Inputs
+from quire.planning.plan_log import CONVERTED
+from quire.records import DocumentStatus
+from quire.results.ledger import Row, take_account
+from quire.storage import open_folder
 
 retry_option = click.option(
     "--retry-failed",

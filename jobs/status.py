@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from jobs.exit_codes import EXIT_FAILED_PAGES, EXIT_SUMS_DISAGREE, EXIT_UNFINISHED
-from jobs.options import settings_from, storage_options
-from jobs.printable import printable
-from pipeline.account import Account, take_account
-from pipeline.run_folder import read, versions_of
-from pipeline.storage import open_folder
-from pipeline.versions import changes
+from quire.jobs.exit_codes import EXIT_FAILED_PAGES, EXIT_SUMS_DISAGREE, EXIT_UNFINISHED
+from quire.jobs.options import settings_from, storage_options
+from quire.jobs.printable import printable
+from quire.results.ledger import Account, take_account
+from quire.results.run_folder import read, versions_of
+from quire.storage import open_folder
+from quire.versions import changes
 
 
 @click.command("status", short_help="Show the progress, outcomes and failures of a run.")

@@ -14,15 +14,15 @@ from typing import Any
 
 import click
 
-from jobs.options import settings_from_parameters
-from jobs.plan import Inputs, check_modes
-from pipeline.config import Settings
-from pipeline.discover import discover, manifest_lines
-from pipeline.engines.choose import ladder, refuse_contradictions
-from pipeline.errors import ConfigError, NotFound, StorageError
-from pipeline.run_folder import refuse_other_settings
-from pipeline.storage import open_folder
-from pipeline.storage.uris import is_s3_uri
+from quire.config.settings import Settings
+from quire.engines.choose import ladder, refuse_contradictions
+from quire.errors import ConfigError, NotFound, StorageError
+from quire.jobs.options import settings_from_parameters
+from quire.jobs.plan import Inputs, check_modes
+from quire.planning.discover import discover, manifest_lines
+from quire.results.run_folder import refuse_other_settings
+from quire.storage import open_folder
+from quire.storage.uris import is_s3_uri
 
 
 def check(parsed: click.Context) -> Settings:

@@ -1,7 +1,7 @@
 """`quire submit`: the same command, on a Ray cluster, by its Jobs API.
 
 Decides what a job is called and which variables it gets. What is refused beforehand is in `submission_checks.py`, what
-goes along in `packing.py`; it knows Ray only through `pipeline/ray_jobs.py`.
+goes along in `packing.py`; it knows Ray only through `pipeline/flows/ray_jobs.py`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.cluster_jobs import address_option, follow, open_job_server
-from jobs.convert import convert_command
-from jobs.ending import run
-from jobs.nightly import nightly_command
-from jobs.packing import CREDENTIALS_FILE, command_line, pack_code, pack_credentials, pack_files
-from jobs.plan import plan_command
-from jobs.submission_checks import check
-from pipeline.config import Settings, environment, fingerprint
-from pipeline.errors import ConfigError, QuireError
-from pipeline.secrets import holds_secret, is_secret
+from quire.config.settings import Settings, environment, fingerprint
+from quire.errors import ConfigError, QuireError
+from quire.jobs.cluster_jobs import address_option, follow, open_job_server
+from quire.jobs.convert import convert_command
+from quire.jobs.ending import run
+from quire.jobs.nightly import nightly_command
+from quire.jobs.packing import CREDENTIALS_FILE, command_line, pack_code, pack_credentials, pack_files
+from quire.jobs.plan import plan_command
+from quire.jobs.submission_checks import check
+from quire.secrets import holds_secret, is_secret
 
 if TYPE_CHECKING:
-    from pipeline.ray_jobs import JobServer
+    from quire.flows.ray_jobs import JobServer
 
 _COMMANDS = {str(command.name): command for command in (convert_command, nightly_command, plan_command)}
 _PASSED_ON = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
@@ -170,4 +170,4 @@ def _pack(folder: Path, parsed: click.Context, with_code: bool) -> list[str]:
     verbose = int(parsed.find_root().params.get("verbose", 0))
     on_ray = ["--ray", "auto"] if "ray" in parsed.params else []
     words = [*["-v"] * verbose, str(parsed.command.name), *on_ray]
-    return ["python", "-m", "jobs.cli", *words, *command_line(parsed, pack_files(folder, parsed))]
+    return ["python", "-m", "quire.jobs.cli", *words, *command_line(parsed, pack_files(folder, parsed))]

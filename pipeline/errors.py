@@ -33,7 +33,7 @@ what `secrets.py` takes for one is hidden in any of them.
 
 from __future__ import annotations
 
-from pipeline.secrets import redacted
+from quire.secrets import redacted
 
 
 class QuireError(Exception):

@@ -322,3 +322,26 @@ class PageTiming:
     attempt_s: Sequence[float] = field(default_factory=tuple)
     host: str = ""
     finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageText:
+    """What assembly needs of a page."""
+
+    page_index: int
+    outcome: Outcome
+    markdown: str
+    num_output_tokens: int
+    failure_kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentText:
+    """A document put together. `languages`: (ISO 639-1 code, share of the letters), most frequent first."""
+
+    text: str
+    page_ends: tuple[int, ...]
+    counts: dict[Outcome, int]
+    languages: tuple[tuple[str, float], ...]
+    num_tokens: int | None
+    markdown_file: str

@@ -25,9 +25,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-import pipeline.rasterize.mupdf  # noqa: F401 - leaves out a second of PyMuPDF, whose next importer has it
-from pipeline.config import StorageSettings
-from pipeline.storage import Folder, open_folder
+import quire.rasterize.mupdf  # noqa: F401 - leaves out a second of PyMuPDF, whose next importer has it
+from quire.config.settings import StorageSettings
+from quire.storage import Folder, open_folder
 from tests.rigs.endpoint import Endpoint
 from tests.rigs.moto_server import moto_server
 from tests.rigs.radosgw import RadosGateway, missing_programs, radosgw

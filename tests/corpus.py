@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.bench.text_errors import character_error
-from jobs.convert import convert
-from jobs.plan import Inputs
-from pipeline.config import RenderSettings
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import PageRange
-from pipeline.settings_file import load_settings
+from quire.config.settings import RenderSettings
+from quire.config.settings_file import load_settings
+from quire.jobs.bench.text_errors import character_error
+from quire.jobs.convert import convert
+from quire.jobs.plan import Inputs
+from quire.rasterize.sandbox import Sandbox
+from quire.records import PageRange
 from tests.runs import documents_by_name, read_table
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.config import StorageSettings
-from pipeline.engines.scripted_engine import journal_counts
-from pipeline.plan_log import planned_shards
-from pipeline.storage import Folder, open_folder
-from pipeline.write import committed_shards
+from quire.config.settings import StorageSettings
+from quire.engines.scripted_engine import journal_counts
+from quire.planning.plan_log import planned_shards
+from quire.storage import Folder, open_folder
+from quire.tables.keys import committed_shards
 from tests.rigs import ray_cluster as rig
 from tests.rigs.holding_proxy import Hold, holding_proxy
 from tests.runs import SCRIPTED, command, results, set_options, write_samples
@@ -192,7 +192,7 @@ class KillRig:
         """The processes of that kind that there are now."""
         if victim == "driver":
             return [psutil.Process(driver.pid)]
-        wanted = _RAY_PROCESSES[victim] if self.ray_pid else "pipeline.child_process"
+        wanted = _RAY_PROCESSES[victim] if self.ray_pid else "quire.processes.child_process"
         root = psutil.Process(self.ray_pid or driver.pid)
         found = [child for child in root.children(recursive=True) if is_running(child, wanted)]
         random.Random(driver.pid).shuffle(found)

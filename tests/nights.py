@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs.convert import convert
-from jobs.nightly import nightly
-from jobs.plan import Inputs
-from pipeline.config import Settings
-from pipeline.engines.scripted_engine import journal_counts
-from pipeline.nights.current import current_documents, current_pages
-from pipeline.nights.log import latest_night
-from pipeline.storage import Folder, open_folder
+from quire.config.settings import Settings
+from quire.engines.scripted_engine import journal_counts
+from quire.jobs.convert import convert
+from quire.jobs.nightly import nightly
+from quire.jobs.plan import Inputs
+from quire.nights.current import current_documents, current_pages
+from quire.nights.log import latest_night
+from quire.storage import Folder, open_folder
 from tests import documents
 from tests.runs import command, read_table, scripted_settings, set_options
 from tests.waiting import BOUND_S, wait_for

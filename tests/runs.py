@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import Settings, StorageSettings
-from pipeline.records import PageResult, PageTiming, Shard
-from pipeline.settings_file import load_settings
-from pipeline.storage import Folder, open_folder
+from quire.config.settings import Settings, StorageSettings
+from quire.config.settings_file import load_settings
+from quire.records import PageResult, PageTiming, Shard
+from quire.storage import Folder, open_folder
 from tests import documents
 from tests.waiting import wait_for_end
 
@@ -72,7 +72,7 @@ def quire(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "jobs.cli", *arguments]
+    return [sys.executable, "-m", "quire.jobs.cli", *arguments]
 
 
 def heed_ctrl_c() -> None:

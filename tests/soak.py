@@ -31,10 +31,10 @@ from functools import cached_property
 from pathlib import Path
 from unittest import mock
 
-from jobs.convert import convert
-from jobs.plan import Inputs
-from pipeline.config import Settings, StorageSettings
-from pipeline.settings_file import load_settings
+from quire.config.settings import Settings, StorageSettings
+from quire.config.settings_file import load_settings
+from quire.jobs.convert import convert
+from quire.jobs.plan import Inputs
 from tests.conftest import TestBucket
 from tests.corpus import CORPUS, READ_WHOLE, read_and_check
 from tests.kills import WINDOW, KillPoint, KillRig, ray_cluster
@@ -54,14 +54,14 @@ _PYTEST_BOUND_S = 1800.0
 _ANY_SHARE_MAY_GO = "nightly.max_gone_share=1"  # as chance may have it in a small corpus
 _TOLD_CHARACTERS = 2000  # of what a failed round said on the way
 _STORE_MODULES = (
-    "tests/test_discover.py",
-    "tests/test_fetch.py",
-    "tests/test_tables.py",
-    "tests/test_nights.py",
-    "tests/test_storage.py",
-    "tests/test_storage_s3.py",
-    "tests/test_storage_faults.py",
-    "tests/test_faulty_store.py",
+    "tests/planning/test_discover.py",
+    "tests/storage/test_source_cache.py",
+    "tests/tables/test_parquet.py",
+    "tests/nights/test_nights.py",
+    "tests/storage/test_storage.py",
+    "tests/storage/test_s3.py",
+    "tests/storage/test_faults.py",
+    "tests/storage/test_faulty_store.py",
     "tests/estimate/test_record.py",
     "tests/slow/test_latents.py",
 )

@@ -19,8 +19,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from pipeline.child_process_main import Json
-from pipeline.records import Pixels
+from quire.processes.child_process_main import Json
+from quire.records import Pixels
 
 NOBODY = 65534
 

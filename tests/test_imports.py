@@ -13,112 +13,56 @@ from pathlib import Path
 
 import pytest
 
+from tests.modules import modules
+
 _ROOT = Path(__file__).resolve().parents[1]
 
-# From the ground up. A module imports only from layers above its own line here, or from its own package where
-# the layer is a package (marked by a dot at the end). What is longest decides: `pipeline.engines.base` is a
-# contract, the rest of `pipeline.engines.` are engines.
-_LAYERS = {
-    "secrets": ("pipeline.secrets",),
-    "words": (
-        "pipeline",
-        "pipeline.errors",
-        "pipeline.records",
-        "pipeline.naming",
-        "pipeline.progress",
-        "pipeline.versions",
-        "pipeline.engines.profiles",
-        "pipeline.bottleneck",
-        "pipeline.background",
-        "pipeline.cores",
-        "pipeline.cage.",
-    ),
-    "images": ("pipeline.held_image", "pipeline.metrics", "pipeline.child_process_main", "pipeline.cpu_limit"),
-    "contracts": (
-        "pipeline.config",
-        "pipeline.modes",
-        "pipeline.child_process",
-        "pipeline.admission",
-        "pipeline.engines.base",
-        "pipeline.rasterize.base",
-    ),
-    "settings": ("pipeline.settings_file",),
-    "storage": ("pipeline.storage.",),
-    "cache": ("pipeline.eviction",),
-    "sources": ("pipeline.fetch", "pipeline.latents", "pipeline.metrics_port"),
-    "fetches": ("pipeline.fetcher",),
-    "texts": ("pipeline.parse.", "pipeline.assemble", "pipeline.text_layer", "pipeline.doubts"),
-    "columns": ("pipeline.schema",),
-    "tables": ("pipeline.tables",),
-    "log": ("pipeline.plan_log",),
-    "index": ("pipeline.plan_index",),
-    "model": ("pipeline.deepseek_vllm.",),
-    "pixels": ("pipeline.rasterize.", "pipeline.engines."),
-    "stages": (
-        "pipeline.discover.",
-        "pipeline.document_budget",
-        "pipeline.probe",
-        "pipeline.prices",
-        "pipeline.recognize",
-        "pipeline.usage",
-        "pipeline.write",
-    ),
-    "runs": (
-        "pipeline.account",
-        "pipeline.estimate.",
-        "pipeline.plan",
-        "pipeline.run_folder",
-        "pipeline.convert",
-        "pipeline.flow_meter",
-    ),
-    "ends": ("pipeline.canary", "pipeline.finish"),
-    "nights": ("pipeline.nights.",),
-    "flow": ("pipeline.gate", "pipeline.local_flow"),
-    "cluster": ("pipeline.ray_flow.", "pipeline.ray_jobs"),
-    "reports": ("pipeline.report.",),
-    "commands": ("jobs.",),
-}
-_ORDER = list(_LAYERS)
+# From the ground up. What stands in a line imports only from lines above its own, a package also from itself.
+_LAYERS = (
+    ("quire", "quire.records", "quire.secrets", "quire.versions", "quire.page_layout."),
+    ("quire.errors",),
+    ("quire.processes.",),
+    ("quire.config.",),
+    ("quire.parse.", "quire.storage."),
+    ("quire.rasterize.", "quire.tables."),
+    ("quire.deepseek_vllm.", "quire.planning."),
+    ("quire.engines.",),
+    ("quire.conversion.", "quire.results."),
+    ("quire.estimate.", "quire.meters.", "quire.nights.", "quire.report."),
+    ("quire.budget.", "quire.flows."),
+    ("quire.jobs.",),
+)
 
 # Where in `pipeline` a library may be imported. Jobs may import what they like but Ray.
 _OWNERS = {
     # The second speaks HTTP to a cluster that it never joins.
-    "ray": ("pipeline.ray_flow.", "pipeline.ray_jobs"),
-    "pymupdf": ("pipeline.rasterize.mupdf",),
+    "ray": ("quire.flows.on_ray.", "quire.flows.ray_jobs"),
+    "pymupdf": ("quire.rasterize.mupdf",),
     "fitz": (),
-    "pypdfium2": ("pipeline.rasterize.pdfium.",),
-    "pillow_heif": ("pipeline.rasterize.images",),
-    "obstore": ("pipeline.storage.",),
-    "boto3": ("pipeline.storage.",),
-    "botocore": ("pipeline.storage.",),
-    "rapidocr": ("pipeline.engines.",),
-    "onnxruntime": ("pipeline.engines.",),
-    "openvino": ("pipeline.engines.",),
-    "cv2": ("pipeline.engines.",),
-    "vllm": ("pipeline.engines.vllm_process", "pipeline.deepseek_vllm."),
-    "torch": ("pipeline.engines.", "pipeline.deepseek_vllm.", "pipeline.latents"),
-    "safetensors": ("pipeline.deepseek_vllm.", "pipeline.latents"),
-    "huggingface_hub": ("pipeline.engines.checkpoints",),
-    "openai": ("pipeline.engines.http_engine",),
-    "pydantic": ("pipeline.settings_file",),
-    "py3langid": ("pipeline.assemble",),
-    "tqdm": ("pipeline.progress",),
-    "jinja2": ("pipeline.report.page",),
-    "matplotlib": ("pipeline.report.figures",),
-    "prometheus_client": ("pipeline.metrics_port",),
+    "pypdfium2": ("quire.rasterize.pdfium.",),
+    "pillow_heif": ("quire.rasterize.images",),
+    "obstore": ("quire.storage.",),
+    "boto3": ("quire.storage.",),
+    "botocore": ("quire.storage.",),
+    "rapidocr": ("quire.engines.cpu.",),
+    "onnxruntime": ("quire.engines.cpu.",),
+    "openvino": ("quire.engines.cpu.",),
+    "cv2": ("quire.engines.cpu.",),
+    "vllm": ("quire.engines.gpu.process", "quire.deepseek_vllm."),
+    "torch": ("quire.engines.gpu.", "quire.deepseek_vllm."),
+    "safetensors": ("quire.deepseek_vllm.", "quire.engines.gpu.latents"),
+    "huggingface_hub": ("quire.engines.gpu.checkpoints",),
+    "openai": ("quire.engines.http_engine",),
+    "pydantic": ("quire.config.settings_file",),
+    "py3langid": ("quire.results.assemble",),
+    "tqdm": ("quire.meters.progress",),
+    "jinja2": ("quire.report.page",),
+    "matplotlib": ("quire.report.figures",),
+    "prometheus_client": ("quire.meters.metrics_port",),
     "click": (),
 }
 
-
-@cache
-def _modules() -> dict[str, Path]:
-    """Every module's dotted name → its file."""
-    paths = [path for package in ("pipeline", "jobs") for path in (_ROOT / package).rglob("*.py")]
-    return {_dotted(path): path for path in sorted(paths)}
-
-
-def _dotted(path: Path) -> str:
-    return ".".join(path.relative_to(_ROOT).with_suffix("").parts).removesuffix(".__init__")
+_modules = cache(modules)
 
 
 @cache
@@ -148,22 +92,29 @@ def _is_in(module: str, place: str) -> bool:
 
 def _place(module: str) -> tuple[int, str]:
     """The layer of a module (0 is the lowest) and the name or package in the table that puts it there."""
-    fitting = [(name, layer) for layer, names in _LAYERS.items() for name in names if _is_in(module, name)]
-    if not fitting:
-        pytest.fail(f"{module} is in no layer: add it to the table in {Path(__file__).name}")
-    name, layer = max(fitting, key=lambda item: len(item[0]))
-    return _ORDER.index(layer), name
+    for number, places in enumerate(_LAYERS):
+        for place in places:
+            if _is_in(module, place):
+                return number, place
+    pytest.fail(f"{module} is in no layer: add it to the table in {Path(__file__).name}")
 
 
-@pytest.mark.parametrize("module", _modules())
+@pytest.mark.parametrize("module", modules())
 def test_a_module_imports_only_from_below(module: str) -> None:
     layer, package = _place(module)
     for imported in _imports_of_ours(module):
         other_layer, other_package = _place(imported)
         is_same_package = package.endswith(".") and package == other_package
-        assert other_layer < layer or is_same_package, (
-            f"{module} ({_ORDER[layer]}) must not import {imported} ({_ORDER[other_layer]})"
-        )
+        assert other_layer < layer or is_same_package, f"{module} must not import {imported}"
+
+
+def test_nothing_imports_the_benchmarks() -> None:
+    bench = "quire.jobs.bench"
+    assert not [
+        module
+        for module in _modules()
+        if not module.startswith(bench) and any(name.startswith(bench) for name in _imports(module))
+    ]
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -171,21 +122,21 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 
 
 def test_every_name_in_the_table_exists() -> None:
-    names = {name.removesuffix(".") for names in _LAYERS.values() for name in names}
-    assert names <= set(_modules()) | {"jobs"}
+    names = {name.removesuffix(".") for names in _LAYERS for name in names}
+    assert names <= set(_modules())
 
 
 def test_the_lowest_record_knows_nothing_of_the_pipeline() -> None:
-    assert not _imports_of_ours("pipeline.records")
+    assert not _imports_of_ours("quire.records")
 
 
 @pytest.mark.parametrize("library", _OWNERS)
 def test_a_library_is_imported_only_by_its_owner(library: str) -> None:
-    scope = "" if library == "ray" else "pipeline"
     importers = {
         module
         for module in _modules()
-        if module.startswith(scope) and any(name.split(".")[0] == library for name in _imports(module))
+        if (library == "ray" or not module.startswith("quire.jobs"))
+        and any(name.split(".")[0] == library for name in _imports(module))
     }
     strays = {module for module in importers if not any(_is_in(module, owner) for owner in _OWNERS[library])}
     assert not strays
@@ -211,6 +162,8 @@ def _imports_at_once(path: Path) -> Iterator[str]:
 
 
 def _file_of(module: str) -> Path | None:
+    if module in _modules():
+        return _modules()[module]
     path = _ROOT.joinpath(*module.split("."))
     found = (each for each in (path.with_suffix(".py"), path / "__init__.py") if each.exists())
     return next(found, None)

@@ -204,7 +204,7 @@ def test_every_module_says_what_it_does() -> None:
 
 _SLEEPERS = {  # whose sleep is the fault, the work or the clock that a test is about
     "tests/waiting.py",  # the pause between two looks
-    "tests/test_plan.py",
+    "tests/planning/test_plan.py",
     "tests/engines/faulty_workers.py",
     "tests/engines/test_pool.py",
     "tests/jobs/bench/test_simulate.py",

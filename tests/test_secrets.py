@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli
-from jobs.cli import main
-from jobs.plan import Inputs, make_plan
-from pipeline.config import StorageSettings
-from pipeline.errors import PageRejected, StorageError
-from pipeline.secrets import holds_secret, is_secret, redacted, secret_values, without_secrets
-from pipeline.storage import open_folder
+from quire.config.settings import StorageSettings
+from quire.errors import PageRejected, StorageError
+from quire.jobs import cli
+from quire.jobs.cli import main
+from quire.jobs.plan import Inputs, make_plan
+from quire.secrets import holds_secret, is_secret, redacted, secret_values, without_secrets
+from quire.storage import open_folder
 from tests.conftest import TestBucket
 from tests.documents import pdf
 from tests.rigs.chat_server import chat_server

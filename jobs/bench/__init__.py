@@ -1,1 +1,1 @@
-"""Benchmarks, each a command of its own: `python -m jobs.bench.NAME --help`. No test times anything; these do."""
+"""Benchmarks, each a command of its own: `python -m quire.jobs.bench.NAME --help`. No test times anything; these do."""

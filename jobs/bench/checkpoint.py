@@ -1,4 +1,4 @@
-"""`python -m jobs.bench.checkpoint DIR`: writes a DeepSeek-OCR checkpoint of random weights.
+"""`python -m quire.jobs.bench.checkpoint DIR`: writes a DeepSeek-OCR checkpoint of random weights.
 
 It has the published checkpoint's configuration fields, tensor names and special tokens, so whatever loads that
 one loads this one. `small` takes a second and 6 MB and is for tests; `tower` has the vision tower at its true
@@ -20,8 +20,8 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from jobs.bench.model_sizes import SIZES, Decoder, Sizes, Tower
-from jobs.bench.random_weights import random_weights
+from quire.deepseek_vllm.sizes import SIZES, Decoder, Sizes, Tower
+from quire.jobs.bench.random_weights import random_weights
 
 BOS, EOS, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
 SPECIAL_TOKENS = (

@@ -1,4 +1,4 @@
-"""Error rates and speed of the CPU engines, side by side: `python -m jobs.bench.cpu [--corpus DIR] [--fresh]`.
+"""Error rates and speed of the CPU engines, side by side: `python -m quire.jobs.bench.cpu [--corpus DIR] [--fresh]`.
 
 Two kinds of samples: documents with ground truth, and born-digital pages against their text layer. Engines
 take turns page by page, so that whatever else the machine does hits all of them alike; compare ratios. Every
@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.bench.cpu_engines import Contender, contenders
-from jobs.bench.cpu_samples import Sample, born_digital_pages, documents_with_truth
-from jobs.bench.text_errors import character_error, word_error, word_recall
-from pipeline.errors import PageRejected
+from quire.errors import PageRejected
+from quire.jobs.bench.cpu_engines import Contender, contenders
+from quire.jobs.bench.cpu_samples import Sample, born_digital_pages, documents_with_truth
+from quire.jobs.bench.text_errors import character_error, word_error, word_recall
 
 _BASELINE = "tesseract"
 

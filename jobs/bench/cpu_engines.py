@@ -14,10 +14,10 @@ from typing import Protocol
 
 from PIL import Image
 
-from pipeline.engines.base import LocalEngine
-from pipeline.engines.rapidocr_engine import RapidOcrEngine
-from pipeline.engines.tesseract_engine import TesseractEngine
-from pipeline.records import PageImage, Pixels, Request
+from quire.engines.base import LocalEngine
+from quire.engines.cpu.rapidocr_engine import RapidOcrEngine
+from quire.engines.cpu.tesseract_engine import TesseractEngine
+from quire.records import PageImage, Pixels, Request
 
 
 class Contender(Protocol):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pymupdf as untyped_pymupdf
 
-from pipeline.records import Pixels
+from quire.records import Pixels
 
 pymupdf: Any = untyped_pymupdf  # most of its functions carry no annotations
 

@@ -13,8 +13,8 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.modes import PADDING_GREY, TILE_PX, layout
-from pipeline.records import PageImage, Pixels
+from quire.rasterize.modes import PADDING_GREY, TILE_PX, layout
+from quire.records import PageImage, Pixels
 
 A4 = (595, 842)
 SLIDE = (720, 405)

@@ -1,4 +1,4 @@
-"""`python -m jobs.bench.engine`: our DeepSeek-OCR engine against vLLM's own class, and its parts by themselves.
+"""`python -m quire.jobs.bench.engine`: our DeepSeek-OCR engine against vLLM's own class, and its parts by themselves.
 
 Builds a checkpoint of random weights, then measures, part by part (`--parts`):
 
@@ -15,11 +15,11 @@ gundam. What cannot run is said and left out. Tables are printed as they come; `
 
 On a GPU, all of it at full size (the checkpoint takes 6.7 GB of disk):
 
-    python -m jobs.bench.engine --output engine.json
+    python -m quire.jobs.bench.engine --output engine.json
 
 On a CPU, in minutes:
 
-    python -m jobs.bench.engine --size small --modes base gundam --requests 4 --tokens 16 --pages 2
+    python -m quire.jobs.bench.engine --size small --modes base gundam --requests 4 --tokens 16 --pages 2
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from typing import Any
 
 import torch
 
-from jobs.bench.checkpoint import write_checkpoint
-from jobs.bench.drawn_pages import A4
-from jobs.bench.engine_sides import SIDES, Plan, lengths, median_rows, run_side
-from jobs.bench.engine_tables import table, with_ratios
-from jobs.bench.engine_torch import encoder_rows, guard_rows, host_rows, measured_card, pixels_rows
-from jobs.bench.model_sizes import SIZES
-from jobs.bench.roofline import REALISTIC, Card, card_of, pages_per_s
-from pipeline.modes import MODES, layout
-from pipeline.settings_file import load_settings
+from quire.budget.roofline import REALISTIC, Card, card_of, pages_per_s
+from quire.config.settings_file import load_settings
+from quire.deepseek_vllm.sizes import SIZES
+from quire.jobs.bench.checkpoint import write_checkpoint
+from quire.jobs.bench.drawn_pages import A4
+from quire.jobs.bench.engine_sides import SIDES, Plan, lengths, median_rows, run_side
+from quire.jobs.bench.engine_tables import table, with_ratios
+from quire.jobs.bench.engine_torch import encoder_rows, guard_rows, host_rows, measured_card, pixels_rows
+from quire.rasterize.modes import MODES, layout
 
 PARTS = ("encoder", "pixels", "guard", "host", "messages", "throughput")
 MODES_OF_THE_MODEL = tuple(name for name, mode in MODES.items() if mode.side_px and name != "gundam9")
@@ -209,7 +209,7 @@ def _roofline(row: dict[str, Any], card: Card | None, options: argparse.Namespac
 def _machine(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     is_cuda = device.type == "cuda"
     return {
-        "command": ["python", "-m", "jobs.bench.engine", *options.command],
+        "command": ["python", "-m", "quire.jobs.bench.engine", *options.command],
         "device": torch.cuda.get_device_name(device) if is_cuda else f"{platform.machine()} CPU",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -1,4 +1,5 @@
-"""One side of the comparison with vLLM's own class, in a process of its own: `python -m jobs.bench.engine_side JOB`.
+"""One side of the comparison with vLLM's own class, in a process of its own:
+`python -m quire.jobs.bench.engine_side JOB`.
 
 The job is a JSON file (`Job`); what comes out goes into the file that it names. Which class vLLM takes is decided by
 the environment that this process is started with (VLLM_PLUGINS), and checked here. A job has messages measured
@@ -29,9 +30,9 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.input_processor import InputProcessor
 from vllm.v1.serial_utils import MsgpackEncoder
 
-from jobs.bench.drawn_pages import drawn_page, page_image
-from pipeline.deepseek_vllm.inputs import page_prompt
-from pipeline.engines.vllm_process import is_registered, version
+from quire.deepseek_vllm.inputs import page_prompt
+from quire.engines.gpu.process import is_registered, version
+from quire.jobs.bench.drawn_pages import drawn_page, page_image
 
 _NUM_DRAWN = 16
 _WARM_UP_PAGES = 8

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import EngineSettings, Settings
-from pipeline.deepseek_vllm.ngram_ban import NgramRule
-from pipeline.engines.vllm_arguments import ENVIRONMENT, engine_arguments
+from quire.config.settings import EngineSettings, Settings
+from quire.deepseek_vllm.ngram_ban import NgramRule
+from quire.engines.gpu.arguments import ENVIRONMENT, engine_arguments
 
 SIDES = ("stock", "ours")
 STOCK_MODE = "gundam"
@@ -65,7 +65,7 @@ def run_side(plan: Plan, side: str, folder: Path, *, messages: bool) -> Outcome:
     job_path, result, log = (folder / f"{name}{suffix}" for suffix in (".job", ".json", ".log"))
     result.unlink(missing_ok=True)
     job_path.write_text(json.dumps(_job(plan, side, result, messages=messages)), encoding="utf-8")
-    command = [sys.executable, "-m", "jobs.bench.engine_side", str(job_path)]
+    command = [sys.executable, "-m", "quire.jobs.bench.engine_side", str(job_path)]
     with log.open("w") as stream:
         code = subprocess.run(
             command, env=_environment(plan, side), stdout=stream, stderr=subprocess.STDOUT

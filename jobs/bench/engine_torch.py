@@ -17,13 +17,13 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from jobs.bench.drawn_pages import A4, drawn_page, page_image
-from jobs.bench.guard import find_python_rule, measure, milliseconds
-from jobs.bench.model_sizes import SIZES
-from jobs.bench.roofline import Card, encoder_flop
-from pipeline.deepseek_vllm.encoder import load_encoder
-from pipeline.deepseek_vllm.inputs import page_prompt, page_views
-from pipeline.modes import PADDING_GREY, TILE_PX, layout
+from quire.budget.roofline import Card, encoder_flop
+from quire.deepseek_vllm.encoder import load_encoder
+from quire.deepseek_vllm.inputs import page_prompt, page_views
+from quire.deepseek_vllm.sizes import SIZES
+from quire.jobs.bench.drawn_pages import A4, drawn_page, page_image
+from quire.jobs.bench.guard import find_python_rule, measure, milliseconds
+from quire.rasterize.modes import PADDING_GREY, TILE_PX, layout
 
 _COPIED_BYTES = 1 << 30
 _MATRIX_SIDE = 8192
@@ -156,7 +156,7 @@ def guard_rows(device: torch.device, requests: Sequence[int], steps: int) -> lis
 
 def host_rows(modes: Sequence[str], rounds: int) -> list[HostRow]:
     """CPU milliseconds a page in front of the engine, before vLLM's own work. Ours gets the views as the rasterizer
-    made them, which cost it what `jobs.bench.feed` says; the stock way gets the page as one image, cuts it with
+    made them, which cost it what `quire.jobs.bench.feed` says; the stock way gets the page as one image, cuts it with
     Pillow (always as Gundam does), normalises it to float32 and rounds that to bfloat16."""
     image, cpu = drawn_page(), torch.device("cpu")
     rows: list[HostRow] = []

@@ -5,7 +5,7 @@ published PDF script and most servers take, renders at 144 dpi, encodes and deco
 Pillow, and normalises to float32. Both ways run in this process, page by page in turn, each round on freshly
 opened documents, so neither profits from the other's caches.
 
-    python -m jobs.bench.feed [FILES…] [--pages N] [--rounds N]
+    python -m quire.jobs.bench.feed [FILES…] [--pages N] [--rounds N]
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from jobs.bench.feed_pages import write_pages
-from pipeline.modes import TILE_PX, layout
-from pipeline.rasterize.mupdf import MupdfDocument, render_png
-from pipeline.rasterize.views import ARENA_BYTES, write_views
+from quire.jobs.bench.feed_pages import write_pages
+from quire.rasterize.modes import TILE_PX, layout
+from quire.rasterize.mupdf import MupdfDocument, render_png
+from quire.rasterize.views import ARENA_BYTES, write_views
 
 _MAX_PIXELS = 50_000_000
 

@@ -1,4 +1,4 @@
-"""`python -m jobs.bench.flow`: are the engines kept busy, and what does that cost?
+"""`python -m quire.jobs.bench.flow`: are the engines kept busy, and what does that cost?
 
 Runs `quire convert --ray local` on the scripted engine with real rasterization of generated pages, at 1 and 8
 engines of 16 slots, at `page150` (6.5 MB a page) and `gundam` (10.5 MB). Two pages of a hundred take 20 times as
@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.bench.feed_pages import write_text
-from jobs.bench.processes import RENDERERS, ProcessUse, watch
+from quire.jobs.bench.feed_pages import write_text
+from quire.jobs.bench.processes import RENDERERS, ProcessUse, watch
 
 SLOTS = 16
 _TAIL_SHARE, _TAIL_FACTOR = 0.02, 20.0

@@ -1,6 +1,6 @@
 """Milliseconds a step that the repetition guard costs: ours for the whole batch against Python, request by request.
 
-    python -m jobs.bench.guard [--requests 64 256 512] [--device cuda] [--steps N]
+    python -m quire.jobs.bench.guard [--requests 64 256 512] [--device cuda] [--steps N]
 
 Each request has written about a thousand tokens and writes one more a step. "lists" is what vLLM's first runner
 costs in addition, which keeps tokens in Python lists; the second keeps them on the device. "Python" is vLLM's own
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.deepseek_vllm.ngram_ban import NgramBan, NgramRule, OutputHistory
+from quire.deepseek_vllm.ngram_ban import NgramBan, NgramRule, OutputHistory
 
 _RULE = NgramRule(30, 90, (128821, 128822))
 _VOCABULARY = 129_280

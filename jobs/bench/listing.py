@@ -1,6 +1,6 @@
 """How long listing a million keys takes, and how much memory.
 
-    python -m jobs.bench.listing [--keys 1000000] [--local FOLDER] [--documents]
+    python -m quire.jobs.bench.listing [--keys 1000000] [--local FOLDER] [--documents]
 
 Without `--local` a server of its own, in another process, makes up the pages of an S3 listing, so that what
 is measured is this side alone. With it, that many empty files are made in the folder first (a thousand to a
@@ -23,9 +23,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from pipeline.config import StorageSettings
-from pipeline.discover import discover
-from pipeline.storage import open_folder
+from quire.config.settings import StorageSettings
+from quire.planning.discover import discover
+from quire.storage import open_folder
 
 _PAGE_KEYS = 1000
 
@@ -100,7 +100,7 @@ def serve() -> None:
 def made_up_bucket(num_keys: int) -> Generator[StorageSettings]:
     """A bucket of any name with that many keys."""
     environment = {**os.environ, "QUIRE_BENCH_KEYS": str(num_keys)}
-    command = [sys.executable, "-m", "jobs.bench.listing", "--serve"]
+    command = [sys.executable, "-m", "quire.jobs.bench.listing", "--serve"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None  # asked for above

@@ -1,4 +1,4 @@
-"""`python -m jobs.bench.memory`: peak memory of each process on one document of 5,000 pages.
+"""`python -m quire.jobs.bench.memory`: peak memory of each process on one document of 5,000 pages.
 
 Memory is bounded by bytes in flight, not by pages: a run of a longer document must not need more. Generates the
 document, converts it with the scripted engine at `page150`, and samples resident memory ten times a second.
@@ -11,8 +11,8 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from jobs.bench.feed_pages import write_text
-from jobs.bench.processes import watch
+from quire.jobs.bench.feed_pages import write_text
+from quire.jobs.bench.processes import watch
 
 
 def main() -> None:

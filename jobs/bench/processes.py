@@ -31,7 +31,7 @@ class ProcessUse:
 
 def watch(arguments: Sequence[str], interval_s: float = 0.25) -> tuple[int, dict[int, ProcessUse]]:
     """Run `quire` with these arguments to its end; its exit code and the use of every process by pid."""
-    process = subprocess.Popen([sys.executable, "-m", "jobs.cli", *arguments])
+    process = subprocess.Popen([sys.executable, "-m", "quire.jobs.cli", *arguments])
     uses: dict[int, ProcessUse] = {}
     while process.poll() is None:
         now = time.monotonic()
@@ -63,12 +63,12 @@ def _sample(process: psutil.Process, now: float, uses: dict[int, ProcessUse]) ->
 def _kind(process: psutil.Process) -> str:
     line = " ".join(process.cmdline())
     for mark, kind in (
-        ("pipeline.child_process", RENDERERS),
+        ("quire.processes.child_process", RENDERERS),
         ("ray::EngineWorker", "engine actor"),
         ("ray::Runner", "runner"),
         ("ray::_rasterize", "rasterizer task"),
         ("ray::IDLE", "rasterizer task"),
-        ("jobs.cli", "driver"),
+        ("quire.jobs.cli", "driver"),
         ("raylet", "Ray"),
         ("gcs_server", "Ray"),
         ("ray", "Ray"),

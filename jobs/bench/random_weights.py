@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from jobs.bench.model_sizes import Decoder, Sizes, Tower
+from quire.deepseek_vllm.sizes import Decoder, Sizes, Tower
 
 
 class _Noise:

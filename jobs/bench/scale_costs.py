@@ -15,13 +15,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.bench.simulated_store import SimulatedStore
-from pipeline.account import take_account
-from pipeline.config import PlanSettings
-from pipeline.plan import plan
-from pipeline.plan_index import load_index
-from pipeline.plan_log import planned_shards
-from pipeline.records import (
+from quire.config.settings import PlanSettings
+from quire.jobs.bench.simulated_store import SimulatedStore
+from quire.planning.plan import plan
+from quire.planning.plan_index import load_index
+from quire.planning.plan_log import planned_shards
+from quire.records import (
     Attempt,
     Block,
     Document,
@@ -36,7 +35,9 @@ from pipeline.records import (
     Recognition,
     Shard,
 )
-from pipeline.write import ShardWriter, committed_shards, pages_key
+from quire.results.ledger import take_account
+from quire.results.write import ShardWriter
+from quire.tables.keys import committed_shards, pages_key
 
 _PROVENANCE = dict.fromkeys(("engine", "model", "model_revision", "quire_version", "config_fingerprint"), "x" * 16)
 _WORDS = [

@@ -1,6 +1,6 @@
 """How far does one run scale, and what gives way first?
 
-    python -m jobs.bench.simulate [--gpus 160] [--pages-per-day 33e6] [--documents 500e6]
+    python -m quire.jobs.bench.simulate [--gpus 160] [--pages-per-day 33e6] [--documents 500e6]
 
 `costs` measures the real planner, writer, listing and books on this machine. `day` and `corpus` carry that over to a
 day of the cluster and to a corpus of many documents: arithmetic, no more. `run` simulates the cluster in virtual time,
@@ -19,14 +19,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from jobs.bench.scale_costs import Costs, measure, plan_made_up
-from jobs.bench.simulated_cluster import Cluster, Run, convert_simulated
-from jobs.bench.simulated_store import KEYS_PER_LISTING, SECONDS, SimulatedStore
-from jobs.bench.virtual_time import VirtualTimeLoop, run
-from pipeline.config import PlanSettings, Settings
-from pipeline.gate import open_shards
-from pipeline.plan_log import planned_shards
-from pipeline.write import committed_shards
+from quire.budget.gate import open_shards
+from quire.config.settings import PlanSettings, Settings
+from quire.jobs.bench.scale_costs import Costs, measure, plan_made_up
+from quire.jobs.bench.simulated_cluster import Cluster, Run, convert_simulated
+from quire.jobs.bench.simulated_store import KEYS_PER_LISTING, SECONDS, SimulatedStore
+from quire.jobs.bench.virtual_time import VirtualTimeLoop, run
+from quire.planning.plan_log import planned_shards
+from quire.tables.keys import committed_shards
 
 _PUTS_PER_SECOND = 3500  # of one prefix of a bucket, by Amazon's guide to performance
 _PROBE_SECONDS = 0.02  # CPU of probing a small PDF in its process: 150 drawn ones, measured once

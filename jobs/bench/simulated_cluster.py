@@ -4,7 +4,7 @@ rasterizers, nodes and commits.
     store with the real plan ─ ShardQueue ─► runners ─► convert_shard ─► EnginePool ─► simulated engines
                                                              └─► simulated rasterizers, simulated commit
 
-The structure is that of `pipeline/ray_flow/`: a runner owns the engines of one node and has several shards open.
+The structure is that of `pipeline/flows/on_ray/`: a runner owns the engines of one node and has several shards open.
 Nodes are lost at random times; a lost node is replaced after a while, and its engines load their model again. What was
 in flight on them is tried again; a runner that was on the node begins its open shards anew.
 
@@ -23,14 +23,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jobs.bench.virtual_time import VirtualTimeLoop
-from pipeline.config import Settings
-from pipeline.convert import ShardQueue, convert_shard
-from pipeline.engines.pool import EnginePool
-from pipeline.errors import EngineDead
-from pipeline.held_image import HeldImage
-from pipeline.local_flow import make_converter
-from pipeline.records import (
+from quire.config.settings import Settings
+from quire.conversion.shard import ShardQueue, convert_shard
+from quire.engines.held_image import HeldImage
+from quire.engines.pool import EnginePool
+from quire.errors import EngineDead
+from quire.flows.converter import make_converter
+from quire.jobs.bench.virtual_time import VirtualTimeLoop
+from quire.records import (
     ImageInfo,
     PageRange,
     PageResult,
@@ -204,7 +204,7 @@ async def _known_page(mode: str) -> RasterizedPage[Any]:
 
 
 class _Runner:
-    """What `ray_flow.runner.Runner` and the driver's feeder do for one group of engines."""
+    """What `on_ray.runner.Runner` and the driver's feeder do for one group of engines."""
 
     def __init__(
         self, homes: Iterator[_Node], engines: Sequence[_Engine], cluster: Cluster, settings: Settings, run: Run

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, MutableSequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.errors import NotFound
-from pipeline.storage import Downloaded, Folder, ObjectInfo
+from quire.errors import NotFound
+from quire.storage import Downloaded, Folder, ObjectInfo
 
 KEYS_PER_LISTING = 1000
 """Of one answer to ListObjectsV2, at most."""

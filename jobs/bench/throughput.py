@@ -1,4 +1,4 @@
-"""`python -m jobs.bench.throughput`: does the pipeline keep a CPU engine as busy as a bare loop would?
+"""`python -m quire.jobs.bench.throughput`: does the pipeline keep a CPU engine as busy as a bare loop would?
 
 The bare loop has all pages rendered beforehand and does nothing but hand them to the engine, one process a core. Ours
 fetches, renders, recognizes, assembles and commits the same pages. Both include the start of the engine; runs
@@ -14,19 +14,19 @@ import tempfile
 import time
 from pathlib import Path
 
-from jobs.bench.feed_pages import write_text
-from jobs.plan import Inputs, make_plan
-from pipeline.config import Settings, StorageSettings
-from pipeline.cores import num_cores
-from pipeline.engines.choose import ladder, make_engine
-from pipeline.local_flow import convert_locally
-from pipeline.plan_log import planned_shards
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import PageImage
-from pipeline.run_folder import provenance
-from pipeline.settings_file import load_settings
-from pipeline.storage import open_folder
-from pipeline.write import ShardWriter
+from quire.config.settings import Settings, StorageSettings
+from quire.config.settings_file import load_settings
+from quire.engines.choose import ladder, make_engine
+from quire.flows.local import convert_locally
+from quire.jobs.bench.feed_pages import write_text
+from quire.jobs.plan import Inputs, make_plan
+from quire.planning.plan_log import planned_shards
+from quire.processes.cores import num_cores
+from quire.rasterize.sandbox import Sandbox
+from quire.records import PageImage
+from quire.results.run_folder import provenance
+from quire.results.write import ShardWriter
+from quire.storage import open_folder
 
 
 def main() -> None:

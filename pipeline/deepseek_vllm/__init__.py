@@ -13,4 +13,4 @@ ARCHITECTURE = "DeepseekOCRForCausalLM"
 def register() -> None:
     from vllm import ModelRegistry
 
-    ModelRegistry.register_model(ARCHITECTURE, "pipeline.deepseek_vllm.model:DeepseekOcr")
+    ModelRegistry.register_model(ARCHITECTURE, "quire.deepseek_vllm.model:DeepseekOcr")

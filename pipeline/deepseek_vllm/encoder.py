@@ -27,7 +27,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.deepseek_vllm.sam import Sam
+from quire.deepseek_vllm.sam import Sam
 
 MEMORY_BYTES = 2 << 30
 """Default budget for what exists only while views are encoded: enough for ten views of 1024 px at once."""

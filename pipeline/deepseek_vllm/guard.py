@@ -22,7 +22,7 @@ from vllm.v1.sample.logits_processor import BatchUpdate
 from vllm.v1.sample.logits_processor import LogitsProcessor as BatchProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
-from pipeline.deepseek_vllm.ngram_ban import NgramBan, NgramRule, OutputHistory, rule_of, to_device
+from quire.deepseek_vllm.ngram_ban import NgramBan, NgramRule, OutputHistory, rule_of, to_device
 
 try:
     from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as SlotProcessor

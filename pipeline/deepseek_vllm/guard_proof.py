@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from pipeline.deepseek_vllm.ngram_ban import NgramRule
-from pipeline.errors import GuardNotApplied
+from quire.deepseek_vllm.ngram_ban import NgramRule
+from quire.errors import GuardNotApplied
 
-GUARD = "pipeline.deepseek_vllm.guard:NgramGuard"
+GUARD = "quire.deepseek_vllm.guard:NgramGuard"
 """What an engine's `logits_processors` must hold."""
 
 _FAVOURITE = 100  # any token that every vocabulary has

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline.deepseek_vllm.inputs import PageViews
-from pipeline.modes import PADDING_GREY, TILE_PX, layout
+from quire.deepseek_vllm.inputs import PageViews
+from quire.rasterize.modes import PADDING_GREY, TILE_PX, layout
 
 
 def views_of_image(image: Image.Image) -> PageViews:

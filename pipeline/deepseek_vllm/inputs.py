@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.modes import MAX_TILES, MODES, TILE_PX, num_image_tokens
-from pipeline.records import PageImage, Pixels
+from quire.rasterize.modes import MAX_TILES, MODES, TILE_PX, num_image_tokens
+from quire.records import PageImage, Pixels
 
 IMAGE_TOKEN = "<image>"
 """Stands in a prompt where the page's tokens go."""

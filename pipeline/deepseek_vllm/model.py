@@ -23,9 +23,9 @@ from vllm.model_executor.models.utils import (
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.sequence import IntermediateTensors
 
-from pipeline.deepseek_vllm.encoder import UNUSED_WEIGHTS, DeepEncoder
-from pipeline.deepseek_vllm.inputs import IMAGE_TOKEN
-from pipeline.deepseek_vllm.processing import LargestPage, PageInfo, PageProcessor
+from quire.deepseek_vllm.encoder import UNUSED_WEIGHTS, DeepEncoder
+from quire.deepseek_vllm.inputs import IMAGE_TOKEN
+from quire.deepseek_vllm.processing import LargestPage, PageInfo, PageProcessor
 
 _TOWER_PARTS = ("sam_model.", "vision_model.", "projector.", "image_newline", "view_seperator")
 

@@ -32,9 +32,9 @@ from vllm.multimodal.processing import (
     PromptReplacement,
 )
 
-from pipeline.deepseek_vllm.images import views_of_image
-from pipeline.deepseek_vllm.inputs import IMAGE_TOKEN, MAX_PAGE_TOKENS, PageViews
-from pipeline.modes import MAX_TILES, MODES, TILE_PX
+from quire.deepseek_vllm.images import views_of_image
+from quire.deepseek_vllm.inputs import IMAGE_TOKEN, MAX_PAGE_TOKENS, PageViews
+from quire.rasterize.modes import MAX_TILES, MODES, TILE_PX
 
 
 class PageItems(ProcessorBatchItems):

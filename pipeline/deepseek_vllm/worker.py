@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.deepseek_vllm.inputs import PageViews
+from quire.deepseek_vllm.inputs import PageViews
 
-EXTENSION = "pipeline.deepseek_vllm.worker.EncodesPages"
+EXTENSION = "quire.deepseek_vllm.worker.EncodesPages"
 """The engine argument `worker_extension_cls`."""
 
 ENCODE = "encode_pages"

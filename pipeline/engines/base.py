@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.held_image import HeldImage
-from pipeline.records import ImageT, PageImage, Recognition, Request
+from quire.engines.held_image import HeldImage
+from quire.records import ImageT, PageImage, Recognition, Request
 
 
 class Engine(Protocol[ImageT]):

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from pipeline.errors import EngineDead
+from quire.errors import EngineDead
 
 _T = TypeVar("_T")
 

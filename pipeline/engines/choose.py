@@ -11,15 +11,15 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from pipeline.config import EngineSettings, Settings, api_key
-from pipeline.cores import num_cores
-from pipeline.engines.base import EngineNeeds, LocalEngine
-from pipeline.engines.gpu import has_gpu
-from pipeline.engines.profiles import DEFAULT_PROFILES, PROFILES
-from pipeline.engines.tesseract_languages import missing_for_tesseract
-from pipeline.errors import ConfigError, EngineAway, MissingDependency
-from pipeline.held_image import HeldImage
-from pipeline.records import PageImage, Recognition, Request
+from quire.config.profiles import DEFAULT_PROFILES, PROFILES
+from quire.config.settings import EngineSettings, Settings, api_key
+from quire.engines.base import EngineNeeds, LocalEngine
+from quire.engines.cpu.tesseract_languages import missing_for_tesseract
+from quire.engines.gpu.device import has_gpu
+from quire.engines.held_image import HeldImage
+from quire.errors import ConfigError, EngineAway, MissingDependency
+from quire.processes.cores import num_cores
+from quire.records import PageImage, Recognition, Request
 
 _PACKAGES = {"rapidocr": ("rapidocr",), "vllm": ("vllm",), "http": ("openai",)}
 _EXTRAS = {"rapidocr": "cpu", "vllm": "gpu", "http": "http"}
@@ -95,7 +95,7 @@ def _missing_packages(settings: Settings) -> str:
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         extra = "openvino" if "openvino" in missing else _EXTRAS[name]
-        return f"{' and '.join(missing)}: pip install 'quire[{extra}]'"
+        return f"{' and '.join(missing)}: pip install 'quire-ocr[{extra}]'"
     return ""
 
 
@@ -104,7 +104,7 @@ def pinned(settings: Settings) -> Settings:
     to itself. May ask the hub, or read a folder's weights. Raises `ConfigError`, `MissingDependency`."""
     if settings.engine.name != "vllm":
         return settings
-    from pipeline.engines.checkpoints import pin_revision
+    from quire.engines.gpu.checkpoints import pin_revision
 
     revision = pin_revision(settings.engine.model, settings.engine.model_revision)
     return replace(settings, engine=replace(settings.engine, model_revision=revision))
@@ -130,7 +130,7 @@ async def make_engine(settings: Settings, num_processes: int | None = None) -> L
     """
     match settings.engine.name:
         case "rapidocr":
-            from pipeline.engines.rapidocr_engine import RapidOcrEngine
+            from quire.engines.cpu.rapidocr_engine import RapidOcrEngine
 
             return RapidOcrEngine(
                 num_processes=num_processes or settings.rapidocr.num_processes or num_cores(),
@@ -139,7 +139,7 @@ async def make_engine(settings: Settings, num_processes: int | None = None) -> L
                 cage=settings.render.sandbox,
             )
         case "tesseract":
-            from pipeline.engines.tesseract_engine import TesseractEngine
+            from quire.engines.cpu.tesseract_engine import TesseractEngine
 
             return await TesseractEngine.start(
                 num_processes=num_processes or settings.tesseract.num_processes or num_cores(),
@@ -148,28 +148,28 @@ async def make_engine(settings: Settings, num_processes: int | None = None) -> L
                 cage=settings.render.sandbox,
             )
         case "scripted":
-            from pipeline.engines.scripted_engine import ScriptedEngine
+            from quire.engines.scripted_engine import ScriptedEngine
 
             return ScriptedEngine(settings.scripted, ladder(settings)[0].mode)
         case "http":
-            from pipeline.engines.http_engine import HttpEngine
+            from quire.engines.http_engine import HttpEngine
 
             return await HttpEngine.start(settings.engine, settings.http, api_key(settings.http))
         case "vllm":
-            from pipeline.engines.checkpoints import local_checkpoint
+            from quire.engines.gpu.checkpoints import local_checkpoint
 
             # Before vLLM is imported, which takes ten seconds: a model that is not there is told at once.
             model, revision = settings.engine.model, settings.engine.model_revision
             checkpoint = await asyncio.to_thread(local_checkpoint, model, revision)
             _set_environment()
-            from pipeline.engines.vllm_engine import VllmEngine
+            from quire.engines.gpu.engine import VllmEngine
 
             return await VllmEngine.start(settings, checkpoint)
 
 
 def _set_environment() -> None:
     """vLLM reads its environment when it is imported, and its processes inherit it."""
-    from pipeline.engines.vllm_arguments import ENVIRONMENT
+    from quire.engines.gpu.arguments import ENVIRONMENT
 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -24,12 +24,12 @@ from urllib.parse import unquote, urlsplit
 import openai
 from PIL import Image
 
-from pipeline.config import EngineSettings, HttpSettings
-from pipeline.cores import num_cores
-from pipeline.engines.page_content import content_of
-from pipeline.errors import ConfigError, EngineAway, EngineDead, EngineFailure, PageRejected
-from pipeline.records import PageImage, Pixels, Recognition, Request
-from pipeline.secrets import redacted
+from quire.config.settings import EngineSettings, HttpSettings
+from quire.engines.page_content import content_of
+from quire.errors import ConfigError, EngineAway, EngineDead, EngineFailure, PageRejected
+from quire.processes.cores import num_cores
+from quire.records import PageImage, Pixels, Recognition, Request
+from quire.secrets import redacted
 
 _log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic
 
-from pipeline.config import EngineSettings
-from pipeline.engines.bounded import Late, within
-from pipeline.engines.slot import Death, Slot, State
-from pipeline.errors import EngineDead, EngineFailure
-from pipeline.records import ImageT
+from quire.config.settings import EngineSettings
+from quire.engines.bounded import Late, within
+from quire.engines.slot import Death, Slot, State
+from quire.errors import EngineDead, EngineFailure
+from quire.records import ImageT
 
 _log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.records import PageImage, Pixels
+from quire.records import PageImage, Pixels
 
 
 def content_of(page: PageImage) -> Pixels:

@@ -27,13 +27,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequ
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
-from pipeline.config import EngineSettings
-from pipeline.engines.bounded import Late, within
-from pipeline.engines.keeper import Keeper
-from pipeline.engines.slot import Death, EngineHost, Life, Slot, State
-from pipeline.errors import ENGINE_FAULTS, EngineAway, EngineDead, EngineFailure, PageRejected
-from pipeline.held_image import HeldImage
-from pipeline.records import ImageT, RasterizedPage, Recognition, Request
+from quire.config.settings import EngineSettings
+from quire.engines.bounded import Late, within
+from quire.engines.held_image import HeldImage
+from quire.engines.keeper import Keeper
+from quire.engines.slot import Death, EngineHost, Life, Slot, State
+from quire.errors import ENGINE_FAULTS, EngineAway, EngineDead, EngineFailure, PageRejected
+from quire.records import ImageT, RasterizedPage, Recognition, Request
 
 _log = logging.getLogger(__name__)
 

@@ -28,9 +28,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config import ScriptedSettings
-from pipeline.errors import EngineAway, EngineDead, PageRejected
-from pipeline.records import PageImage, Recognition, Request
+from quire.config.settings import ScriptedSettings
+from quire.errors import EngineAway, EngineDead, PageRejected
+from quire.records import PageImage, Recognition, Request
 
 _SHARES = ("loop", "truncate", "reject", "crash")
 _WORDS = [

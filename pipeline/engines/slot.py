@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, Protocol
 
-from pipeline.held_image import HeldImage
-from pipeline.records import ImageT, Recognition, Request
+from quire.engines.held_image import HeldImage
+from quire.records import ImageT, Recognition, Request
 
 _SECONDS_OF_AN_HOUR = 3600.0
 

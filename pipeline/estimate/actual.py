@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from pipeline.storage import Folder
-from pipeline.tables import read_rows
-from pipeline.usage import used_hours
-from pipeline.write import committed_shards, pages_key
+from quire.results.usage import used_hours
+from quire.storage import Folder
+from quire.tables.keys import committed_shards, pages_key
+from quire.tables.parquet import read_rows
 
 _COLUMNS = ["attempts", "num_image_tokens", "num_output_tokens"]
 _RESULTS = ("pages/", "documents/", "markdown/", "timings/", "latents/")

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.estimate.sample import Numbers, Sample, SampledPage, page_weights
-from pipeline.text_layer import is_trustworthy
+from quire.estimate.sample import Numbers, Sample, SampledPage, page_weights
+from quire.rasterize.text_layer import is_trustworthy
 
 NUM_REPLICATES = 1000
 LEVEL = 0.9

@@ -15,7 +15,7 @@ import heapq
 import itertools
 from dataclasses import dataclass, field
 
-from pipeline.records import Document, DocumentRef
+from quire.records import Document, DocumentRef
 
 _FEWEST_OF_A_STRATUM = 5  # two would do for an interval; five make one that is worth something
 _SPREAD_POWER = 0.7

@@ -7,9 +7,9 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.errors import NotFound
-from pipeline.estimate.figures import Figure
-from pipeline.storage import Folder
+from quire.errors import NotFound
+from quire.estimate.figures import Figure
+from quire.storage import Folder
 
 _log = logging.getLogger(__name__)
 

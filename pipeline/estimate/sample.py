@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.records import PageFacts
+from quire.records import PageFacts
 
 Numbers = NDArray[np.float64]
 

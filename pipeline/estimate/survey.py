@@ -10,11 +10,11 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
-from pipeline.estimate.population import Drawn, name_of
-from pipeline.estimate.sample import SampledDocument, SampledPage
-from pipeline.plan_log import CONVERTED
-from pipeline.rasterize.base import Rasterizer
-from pipeline.records import Document, DocumentRef, PageImage, PageRange, RasterizedPage
+from quire.estimate.population import Drawn, name_of
+from quire.estimate.sample import SampledDocument, SampledPage
+from quire.planning.plan_log import CONVERTED
+from quire.rasterize.base import Rasterizer
+from quire.records import Document, DocumentRef, PageImage, PageRange, RasterizedPage
 
 _FEWEST_PAGES = 2
 _MOST_PAGES = 32

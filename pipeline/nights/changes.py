@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.nights.log import Night
-from pipeline.records import DocumentRef, DocumentStatus
-from pipeline.schema import NIGHTS
+from quire.nights.log import Night
+from quire.records import DocumentRef, DocumentStatus
+from quire.tables.schema import NIGHTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.nights.log import latest_night
-from pipeline.storage import Folder
-from pipeline.tables import read_rows
+from quire.nights.log import latest_night
+from quire.storage import Folder
+from quire.tables.parquet import read_rows
 
 _Files = dict[str, dict[str, list[str]]]  # URIs by doc_id, by file
 

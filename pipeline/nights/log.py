@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.schema import NIGHTS
-from pipeline.storage import Folder
-from pipeline.tables import put_once, read_table, table_to_parquet
+from quire.storage import Folder
+from quire.tables.parquet import put_once, read_table, table_to_parquet
+from quire.tables.schema import NIGHTS
 
 _KEY = re.compile(r"nights/night-(\d{6,})\.parquet")
 

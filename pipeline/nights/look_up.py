@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.finish import documents_name
-from pipeline.nights.changes import Content
-from pipeline.plan_log import CONVERTED, Planned, read_part
-from pipeline.records import DocumentRef, DocumentStatus
-from pipeline.storage import Folder
-from pipeline.tables import read_rows
-from pipeline.write import documents_key, pages_key
+from quire.nights.changes import Content
+from quire.planning.plan_log import CONVERTED, Planned, read_part
+from quire.records import DocumentRef, DocumentStatus
+from quire.results.finish import documents_name
+from quire.storage import Folder
+from quire.tables.keys import documents_key, pages_key
+from quire.tables.parquet import read_rows
 
 _COLUMNS = ["doc_id", "outcome", "failure", "marks", "num_output_tokens"]
 _NUM_READERS = 8

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pipeline.engines.profiles import Parser
-from pipeline.parse.grounding import grounded_blocks
-from pipeline.parse.layout_json import layout_blocks
-from pipeline.parse.markdown import below_front_matter, markdown_blocks
-from pipeline.records import Block, Recognition
+from quire.config.profiles import Parser
+from quire.parse.grounding import grounded_blocks
+from quire.parse.layout_json import layout_blocks
+from quire.parse.markdown import below_front_matter, markdown_blocks
+from quire.records import Block, Recognition
 
 LABELS = frozenset(
     [

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from pipeline.parse.markdown import markdown_blocks, without_special_tokens
-from pipeline.records import Block
+from quire.parse.markdown import markdown_blocks, without_special_tokens
+from quire.records import Block
 
 # Every repetition is bounded and can match in one way only, so that no text takes long.
 _BOX = r"\[\s{0,8}\d{1,4}\s{0,8}(?:,\s{0,8}\d{1,4}\s{0,8}){3}\]"

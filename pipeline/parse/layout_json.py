@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 
-from pipeline.parse.markdown import markdown_blocks, without_special_tokens
-from pipeline.records import Block
+from quire.parse.markdown import markdown_blocks, without_special_tokens
+from quire.records import Block
 
 Box = tuple[float, float, float, float]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from pipeline.records import ImageT, PageRange, RasterizedPage
+from quire.records import ImageT, PageRange, RasterizedPage
 
 
 class Rasterizer(Protocol[ImageT]):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from pipeline.rasterize.views import OpenDocument, RenderFailure
+from quire.rasterize.views import OpenDocument, RenderFailure
 
 _MESSAGE_MAX_CHARS = 300
 _FILE_OBJECT = re.compile(r" ?<_io\.[^>]*>")  # as Pillow names what it was given to read
@@ -25,14 +25,14 @@ def open_document(
     """Open a document with "mupdf", "pdfium" or "pillow"; the file must stay open as long. Raises `WrongPassword`,
     `RenderFailure`, or whatever the library raises."""
     if renderer == "mupdf":
-        from pipeline.rasterize.mupdf import MupdfDocument
+        from quire.rasterize.mupdf import MupdfDocument
 
         return MupdfDocument(file, passwords)
     if renderer == "pdfium":
-        from pipeline.rasterize.pdfium import PdfiumDocument
+        from quire.rasterize.pdfium import PdfiumDocument
 
         return PdfiumDocument(file, passwords)
-    from pipeline.rasterize.images import ImageDocument
+    from quire.rasterize.images import ImageDocument
 
     return ImageDocument(file, media_type, max_pixels)
 
@@ -40,7 +40,7 @@ def open_document(
 def load_libraries(renderers: Sequence[str]) -> None:
     """Import what these renderers need, Pillow included, before the first document asks for it."""
     for module in ("images", *renderers):
-        importlib.import_module(f"pipeline.rasterize.{module}")
+        importlib.import_module(f"quire.rasterize.{module}")
 
 
 def failure_of(exc: Exception) -> tuple[str, str]:

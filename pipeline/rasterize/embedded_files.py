@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import BinaryIO
 
-from pipeline.rasterize.pdf_text import object_texts
-from pipeline.rasterize.source_bytes import map_bytes
+from quire.rasterize.pdf_text import object_texts
+from quire.rasterize.source_bytes import map_bytes
 
 MOST_PAGES = 500
 """That are looked at for annotations: pdfium parses a page to find them."""

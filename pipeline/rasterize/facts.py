@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.records import INK_MAP_SIDE, LEAST_INK_SHARE, Pixels
+from quire.records import INK_MAP_SIDE, LEAST_INK_SHARE, Pixels
 
 CAP_HEIGHT_SHARE = 0.7
 """Height of capitals and digits as a share of the type size, near enough for all text faces."""

@@ -7,11 +7,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from pipeline.errors import ConfigError, NotFound, ObjectError, SourceChanged
-from pipeline.fetch import SourceCache
-from pipeline.fetcher import MOST_FETCHES, Fetcher, changed_too_often
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import Failure, PageImage, PageRange, RasterizedPage
+from quire.errors import ConfigError, NotFound, ObjectError, SourceChanged
+from quire.rasterize.sandbox import Sandbox
+from quire.records import Failure, PageImage, PageRange, RasterizedPage
+from quire.storage.fetcher import MOST_FETCHES, Fetcher, changed_too_often
+from quire.storage.source_cache import SourceCache
 
 
 class FetchingRasterizer:

@@ -18,10 +18,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, features
 
-from pipeline.modes import NOMINAL_DPI, Layout, layout
-from pipeline.rasterize import facts, media_type
-from pipeline.rasterize.views import RenderFailure, Rendering
-from pipeline.records import PageFacts, Pixels
+from quire.rasterize import facts, media_type
+from quire.rasterize.modes import NOMINAL_DPI, Layout, layout
+from quire.rasterize.views import RenderFailure, Rendering
+from quire.records import PageFacts, Pixels
 
 _FORMATS = {
     "image/png": "PNG",

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.config import RenderSettings
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import PageImage, PageRange, RasterizedPage
+from quire.config.settings import RenderSettings
+from quire.rasterize.sandbox import Sandbox
+from quire.records import PageImage, PageRange, RasterizedPage
 
 WORDS = "Quire reads this page."
 _SIZE_PX = (1240, 1754)  # A4 at 150 dpi

@@ -10,7 +10,7 @@ import os
 import re
 from typing import BinaryIO, Literal
 
-from pipeline.rasterize.source_bytes import map_bytes
+from quire.rasterize.source_bytes import map_bytes
 
 PDF = "application/pdf"
 HEIC = "image/heic"

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from pipeline.modes import layout
-from pipeline.rasterize import facts
-from pipeline.rasterize.source_bytes import map_bytes
-from pipeline.rasterize.views import RenderFailure, Rendering, WrongPassword, empty_pixels
-from pipeline.records import PageFacts, Pixels
+from quire.rasterize import facts
+from quire.rasterize.modes import layout
+from quire.rasterize.source_bytes import map_bytes
+from quire.rasterize.views import RenderFailure, Rendering, WrongPassword, empty_pixels
+from quire.records import PageFacts, Pixels
 
 # PyMuPDF 2 loads a neural network for layout and a writer of Markdown when it is imported: more than a second of CPU
 # and 55 MB in every rendering process, for what is never asked of it here. It does without a module that is marked as

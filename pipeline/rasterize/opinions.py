@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.records import Failure, ImageInfo, Mark, PageFacts, PageImage, RasterizedPage
+from quire.records import Failure, ImageInfo, Mark, PageFacts, PageImage, RasterizedPage
 
 _NOT_ANOTHER_RENDERERS_BUSINESS = ("too_many_pixels",)
 _MUCH_COVER = 0.5  # of the page by pictures: where next to nothing is drawn, one of them may be what is missing

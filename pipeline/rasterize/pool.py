@@ -10,11 +10,11 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
-from pipeline.child_process import ChildDied, ChildProcess
-from pipeline.child_process_main import Json
-from pipeline.cpu_limit import OverLimit, Starved, or_in_a_fresh_process
-from pipeline.errors import QuireError
-from pipeline.records import Pixels
+from quire.errors import QuireError
+from quire.processes.child_process import ChildDied, ChildProcess
+from quire.processes.child_process_main import Json
+from quire.processes.cpu_limit import OverLimit, Starved, or_in_a_fresh_process
+from quire.records import Pixels
 
 MakeChild = Callable[[], ChildProcess]
 

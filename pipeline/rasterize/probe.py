@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pipeline.rasterize import embedded_files, media_type
-from pipeline.rasterize.documents import one_line, open_document
-from pipeline.rasterize.unread_types import name_of
-from pipeline.rasterize.views import OpenDocument, RenderFailure, WrongPassword
-from pipeline.records import NUM_EMBEDDED_FILES, DocumentStatus
+from quire.rasterize import embedded_files, media_type
+from quire.rasterize.documents import one_line, open_document
+from quire.rasterize.unread_types import name_of
+from quire.rasterize.views import OpenDocument, RenderFailure, WrongPassword
+from quire.records import NUM_EMBEDDED_FILES, DocumentStatus
 
 _METADATA_NAMES = {
     "title": "title",

@@ -18,24 +18,24 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from pipeline.child_process import ChildDied, ChildProcess
-from pipeline.child_process_main import Json
-from pipeline.config import RenderSettings
-from pipeline.cores import num_cores
-from pipeline.cpu_limit import STUCK_AFTER_S, OverLimit
-from pipeline.errors import MissingDependency
-from pipeline.modes import Layout, layout
-from pipeline.rasterize import media_type
-from pipeline.rasterize.documents import is_about_memory, single_line, storable
-from pipeline.rasterize.opinions import Drawn, Go, Undrawn, settle, wants_another
-from pipeline.rasterize.pool import Worker, WorkerPool
-from pipeline.rasterize.probe import Probe
-from pipeline.rasterize.views import ARENA_BYTES, read_views
-from pipeline.records import INK_MAP_SIDE, DocumentStatus, PageFacts, PageImage, PageRange, RasterizedPage
+from quire.config.settings import RenderSettings
+from quire.errors import MissingDependency
+from quire.processes.child_process import ChildDied, ChildProcess
+from quire.processes.child_process_main import Json
+from quire.processes.cores import num_cores
+from quire.processes.cpu_limit import STUCK_AFTER_S, OverLimit
+from quire.rasterize import media_type
+from quire.rasterize.documents import is_about_memory, single_line, storable
+from quire.rasterize.modes import Layout, layout
+from quire.rasterize.opinions import Drawn, Go, Undrawn, settle, wants_another
+from quire.rasterize.pool import Worker, WorkerPool
+from quire.rasterize.probe import Probe
+from quire.rasterize.views import ARENA_BYTES, read_views
+from quire.records import INK_MAP_SIDE, DocumentStatus, PageFacts, PageImage, PageRange, RasterizedPage
 
 __all__ = ["Probe", "Sandbox"]
 
-RENDER_WORKER = "pipeline.rasterize.worker:RenderWorker"
+RENDER_WORKER = "quire.rasterize.worker:RenderWorker"
 _OTHER_RENDERER = {"mupdf": "pdfium", "pdfium": "mupdf"}
 _MAY_BE_THE_WORKERS_FAULT = ("render_memory", "render_crash")
 _NONSENSE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
@@ -70,7 +70,7 @@ class Sandbox:
         self._has_mupdf = importlib.util.find_spec("pymupdf") is not None
         if settings.renderer == "mupdf" and not self._has_mupdf:
             raise MissingDependency(
-                "the renderer mupdf needs PyMuPDF: pip install 'quire[mupdf]', or choose --renderer pdfium"
+                "the renderer mupdf needs PyMuPDF: pip install 'quire-ocr[mupdf]', or choose --renderer pdfium"
             )
         child_settings: Json = {"max_pixels": settings.max_pixels, "passwords": list(passwords)}
         child_settings["renderers"] = self._renderers(media_type.PDF)

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.modes import MAX_TILES, OCR_MAX_SIDE_PX, PADDING_GREY, TILE_PX, Layout
-from pipeline.records import PageFacts, Pixels
+from quire.rasterize.modes import MAX_TILES, OCR_MAX_SIDE_PX, PADDING_GREY, TILE_PX, Layout
+from quire.records import PageFacts, Pixels
 
 ARENA_BYTES = 3 * max(OCR_MAX_SIDE_PX**2, MAX_TILES * TILE_PX**2 + 1280**2)
 """Shared memory of one worker: the largest page of any mode. What is not written to costs no memory."""

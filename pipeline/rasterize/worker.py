@@ -14,11 +14,11 @@ import os
 from dataclasses import asdict
 from typing import BinaryIO
 
-from pipeline.child_process_main import Json
-from pipeline.rasterize.documents import failure_of, load_libraries, open_document
-from pipeline.rasterize.probe import probe
-from pipeline.rasterize.views import OpenDocument, WrongPassword, hash_views, write_views
-from pipeline.records import Pixels
+from quire.processes.child_process_main import Json
+from quire.rasterize.documents import failure_of, load_libraries, open_document
+from quire.rasterize.probe import probe
+from quire.rasterize.views import OpenDocument, WrongPassword, hash_views, write_views
+from quire.records import Pixels
 
 
 class RenderWorker:

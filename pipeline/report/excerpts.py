@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from pipeline.report.notable import NotablePage
-from pipeline.storage import Folder
-from pipeline.tables import read_rows
-from pipeline.write import pages_key
+from quire.report.notable import NotablePage
+from quire.storage import Folder
+from quire.tables.keys import pages_key
+from quire.tables.parquet import read_rows
 
 _MAX_LINES = 4
 _MAX_CHARS = 240

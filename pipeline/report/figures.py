@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from pipeline.report.histograms import Histogram, Timeline
+from quire.report.histograms import Histogram, Timeline
 
 _COLOURS = {
     "#010101": "var(--ink)",

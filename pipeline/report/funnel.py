@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from pipeline.records import DocumentStatus
-from pipeline.report.survey import Survey
+from quire.records import DocumentStatus
+from quire.report.survey import Survey
 
 _READABLE = {DocumentStatus.OK.value, DocumentStatus.TRUNCATED.value, DocumentStatus.DUPLICATE.value}
 

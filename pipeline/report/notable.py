@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.records import Outcome, PageRange
+from quire.records import Outcome, PageRange
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,16 +18,16 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.errors import AccountingError, ConfigError
-from pipeline.report import figures
-from pipeline.report.excerpts import Key
-from pipeline.report.funnel import funnel
-from pipeline.report.notable import NotablePage
-from pipeline.report.survey import NUM_NOTABLE, Survey
-from pipeline.report.thumbnails import Thumbnail
-from pipeline.run_folder import versions_of
-from pipeline.storage.uris import is_s3_uri, local_path
-from pipeline.versions import successions
+from quire.errors import AccountingError, ConfigError
+from quire.report import figures
+from quire.report.excerpts import Key
+from quire.report.funnel import funnel
+from quire.report.notable import NotablePage
+from quire.report.survey import NUM_NOTABLE, Survey
+from quire.report.thumbnails import Thumbnail
+from quire.results.run_folder import versions_of
+from quire.storage.uris import is_s3_uri, local_path
+from quire.versions import successions
 
 _MAX_UNREAD = 100
 _MAX_KINDS = 12  # of failure in a drawing
@@ -69,7 +69,7 @@ def to_html(report: Report) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("pipeline.report"),
+        loader=PackageLoader("quire.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from pipeline.account import COLUMNS, Account, Row, take_account
-from pipeline.errors import NotFound
-from pipeline.records import Outcome, PageRange, Shard
-from pipeline.report.histograms import Histogram, Timeline
-from pipeline.report.notable import NotablePage, Topmost, badness
-from pipeline.storage import Folder
-from pipeline.tables import read_rows
-from pipeline.write import pages_key, timings_key
+from quire.errors import NotFound
+from quire.records import Outcome, PageRange, Shard
+from quire.report.histograms import Histogram, Timeline
+from quire.report.notable import NotablePage, Topmost, badness
+from quire.results.ledger import COLUMNS, Account, Row, take_account
+from quire.storage import Folder
+from quire.tables.keys import pages_key, timings_key
+from quire.tables.parquet import read_rows
 
 NUM_NOTABLE = 100
 _NUM_EXAMPLES = 3  # of each kind of failure

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pipeline.config import Settings
-from pipeline.errors import ConfigError, StorageError
-from pipeline.local_flow import open_cache
-from pipeline.rasterize.fetching import FetchingRasterizer
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import PageImage
-from pipeline.report.excerpts import Key
-from pipeline.report.notable import NotablePage
-from pipeline.storage.uris import is_s3_uri
+from quire.config.settings import Settings
+from quire.errors import ConfigError, StorageError
+from quire.rasterize.fetching import FetchingRasterizer
+from quire.rasterize.sandbox import Sandbox
+from quire.records import PageImage
+from quire.report.excerpts import Key
+from quire.report.notable import NotablePage
+from quire.storage.cache_folder import open_cache
+from quire.storage.uris import is_s3_uri
 
 MODE = "side384"  # the whole page at its own aspect: no padding to cut off, nothing stretched
 _QUALITY = 55

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 
-from pipeline.config import StorageSettings
-from pipeline.storage.base import Downloaded, Folder, ObjectInfo
-from pipeline.storage.local import LocalFolder
-from pipeline.storage.uris import is_s3_uri, local_path, split_uri
+from quire.config.settings import StorageSettings
+from quire.storage.base import Downloaded, Folder, ObjectInfo
+from quire.storage.local import LocalFolder
+from quire.storage.uris import is_s3_uri, local_path, split_uri
 
 __all__ = ["Downloaded", "Folder", "ObjectInfo", "open_folder", "open_object"]
 
@@ -28,7 +28,7 @@ def open_folder(uri: str, settings: StorageSettings) -> Folder:
     No request is made; clients are made on first use and shared by the folders of a bucket.
     """
     if is_s3_uri(uri):
-        from pipeline.storage.s3 import S3Folder
+        from quire.storage.s3 import S3Folder
 
         bucket, key = split_uri(uri)
         return S3Folder(bucket, key if key.endswith("/") or not key else f"{key}/", settings)
@@ -38,7 +38,7 @@ def open_folder(uri: str, settings: StorageSettings) -> Folder:
 def open_object(uri: str, settings: StorageSettings) -> tuple[Folder, str]:
     """The folder to ask and the key to ask for, for one object by its full URI."""
     if is_s3_uri(uri):
-        from pipeline.storage.s3 import S3Folder
+        from quire.storage.s3 import S3Folder
 
         bucket, key = split_uri(uri)
         return S3Folder(bucket, "", settings), key

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.errors import NotFound, SourceChanged
-from pipeline.storage.base import Downloaded, ObjectInfo
-from pipeline.storage.system_errors import raise_if_of_the_machine, read_errors, write_errors
-from pipeline.storage.uris import local_uri
+from quire.errors import NotFound, SourceChanged
+from quire.storage.base import Downloaded, ObjectInfo
+from quire.storage.system_errors import raise_if_of_the_machine, read_errors, write_errors
+from quire.storage.uris import local_uri
 
 TEMPORARY_PREFIX = ".quire-tmp-"
 _CHUNK_BYTES = 1 << 20

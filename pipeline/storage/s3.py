@@ -19,13 +19,13 @@ from typing import BinaryIO, TypeVar
 
 from obstore import exceptions
 
-from pipeline.config import StorageSettings
-from pipeline.errors import NotFound, StorageError
-from pipeline.storage.base import Downloaded, ObjectInfo
-from pipeline.storage.s3_client import Bucket, open_bucket
-from pipeline.storage.s3_errors import CLIENT_ERRORS, BodyCutShort, BodyDamaged, explain, insist
-from pipeline.storage.system_errors import write_errors
-from pipeline.storage.uris import local_uri, storable_name
+from quire.config.settings import StorageSettings
+from quire.errors import NotFound, StorageError
+from quire.storage.base import Downloaded, ObjectInfo
+from quire.storage.s3_client import Bucket, open_bucket
+from quire.storage.s3_errors import CLIENT_ERRORS, BodyCutShort, BodyDamaged, explain, insist
+from quire.storage.system_errors import write_errors
+from quire.storage.uris import local_uri, storable_name
 
 T = TypeVar("T")
 

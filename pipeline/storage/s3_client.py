@@ -22,9 +22,9 @@ from botocore.exceptions import BotoCoreError
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
-from pipeline.config import StorageSettings
-from pipeline.errors import CredentialsRefused, StoreMisconfigured
-from pipeline.storage.s3_errors import Notice
+from quire.config.settings import StorageSettings
+from quire.errors import CredentialsRefused, StoreMisconfigured
+from quire.storage.s3_errors import Notice
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60  # of silence, not of a whole transfer

@@ -22,8 +22,8 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from obstore import exceptions
 
-from pipeline.config import StorageSettings
-from pipeline.errors import (
+from quire.config.settings import StorageSettings
+from quire.errors import (
     CredentialsRefused,
     FolderNotFound,
     NotFound,
@@ -31,7 +31,7 @@ from pipeline.errors import (
     StorageError,
     Unreadable,
 )
-from pipeline.secrets import redacted
+from quire.secrets import redacted
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from pipeline.errors import DestinationGone, NotFound, PermissionDenied, StorageError, Unreadable
+from quire.errors import DestinationGone, NotFound, PermissionDenied, StorageError, Unreadable
 
 _OF_THE_MACHINE = {
     *(

@@ -14,7 +14,7 @@ import os
 import re
 from urllib.parse import quote, unquote_to_bytes
 
-from pipeline.errors import ConfigError
+from quire.errors import ConfigError
 
 S3_SCHEME = "s3://"
 FILE_SCHEME = "file://"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pymupdf
 
-from pipeline.records import PageImage, Pixels
+from quire.records import PageImage, Pixels
 
 PROSE = (
     "The harbour was built in three stages. First the old quay was repaired, then a new wall was drawn "

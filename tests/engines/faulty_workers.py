@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.records import Pixels
+from quire.records import Pixels
 
 _REPLY = {
     "num_boxes": 1,

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import Settings, result_settings
-from pipeline.engines.choose import make_engine
-from pipeline.engines.http_engine import HttpEngine
-from pipeline.errors import ConfigError, EngineAway, EngineDead, EngineFailure, PageRejected
-from pipeline.records import PageImage, Request
-from pipeline.settings_file import load_settings
+from quire.config.settings import Settings, result_settings
+from quire.config.settings_file import load_settings
+from quire.engines.choose import make_engine
+from quire.engines.http_engine import HttpEngine
+from quire.errors import ConfigError, EngineAway, EngineDead, EngineFailure, PageRejected
+from quire.records import PageImage, Request
 from tests.rigs.chat_server import ChatServer, chat_server
 from tests.rigs.endpoint import free_port
 from tests.runs import quire, read_table, set_options, write_samples

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from pipeline.config import EngineSettings
-from pipeline.engines.pool import EnginePool
-from pipeline.engines.slot import EngineHost, Slot, State
-from pipeline.errors import EngineAway, EngineDead, EngineFailure, PageRejected
-from pipeline.held_image import HeldImage
-from pipeline.records import RasterizedPage, Recognition, Request
+from quire.config.settings import EngineSettings
+from quire.engines.held_image import HeldImage
+from quire.engines.pool import EnginePool
+from quire.engines.slot import EngineHost, Slot, State
+from quire.errors import EngineAway, EngineDead, EngineFailure, PageRejected
+from quire.records import RasterizedPage, Recognition, Request
 from tests.waiting import wait_in_loop
 
 REQUEST = Request("base")

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import ScriptedSettings
-from pipeline.engines.scripted_engine import ScriptedEngine, journal_counts
-from pipeline.errors import EngineDead, PageRejected
-from pipeline.parse import judge
-from pipeline.records import PageImage, Request
+from quire.config.settings import ScriptedSettings
+from quire.engines.scripted_engine import ScriptedEngine, journal_counts
+from quire.errors import EngineDead, PageRejected
+from quire.parse import judge
+from quire.records import PageImage, Request
 
 DOC = "ab" * 32
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.estimate.figures import TOKENS_PER_CHARACTER, TOKENS_WITHOUT_LAYER, Figure, Guess, Pace, reckon
-from pipeline.estimate.sample import Sample, SampledDocument, SampledPage, StratumSize
-from pipeline.records import PageFacts
+from quire.estimate.figures import TOKENS_PER_CHARACTER, TOKENS_WITHOUT_LAYER, Figure, Guess, Pace, reckon
+from quire.estimate.sample import Sample, SampledDocument, SampledPage, StratumSize
+from quire.records import PageFacts
 
 TEXT = SampledPage(PageFacts(595, 842, 0.05, num_chars=2000), 903, (1024,))
 SCAN = SampledPage(PageFacts(595, 842, 0.05, image_cover=1.0), 903, (1024,))

@@ -3,8 +3,8 @@
 import random
 from collections import Counter
 
-from pipeline.estimate.population import Population
-from pipeline.records import Document, DocumentRef, DocumentStatus
+from quire.estimate.population import Population
+from quire.records import Document, DocumentRef, DocumentStatus
 
 
 def listed(number: int, size_bytes: int, name: str = "") -> DocumentRef:

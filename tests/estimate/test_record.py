@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import StorageSettings
-from pipeline.estimate.figures import Figure
-from pipeline.estimate.record import KEY, Estimate, read_estimate, to_json, write_estimate
-from pipeline.storage import Folder, open_folder
+from quire.config.settings import StorageSettings
+from quire.estimate.figures import Figure
+from quire.estimate.record import KEY, Estimate, read_estimate, to_json, write_estimate
+from quire.storage import Folder, open_folder
 
 ESTIMATE = Estimate(
     fingerprint="abc",

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from pipeline.estimate.population import Population
-from pipeline.estimate.sample import (
+from quire.estimate.population import Population
+from quire.estimate.sample import (
     Numbers,
     Sample,
     SampledDocument,
@@ -14,7 +14,7 @@ from pipeline.estimate.sample import (
     StratumSize,
     page_weights,
 )
-from pipeline.records import DocumentRef, PageFacts
+from quire.records import DocumentRef, PageFacts
 
 NUM_SEEDS = 100
 INKED, BLANK = PageFacts(595, 842, 0.1), PageFacts(595, 842, 0.0)

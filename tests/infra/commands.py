@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import click
 
-from jobs.cli import quire
-from jobs.options import settings_from_parameters
-from jobs.submit import submit_command
+from quire.jobs.cli import quire
+from quire.jobs.options import settings_from_parameters
+from quire.jobs.submit import submit_command
 
 
 def check_quire(words: Sequence[str]) -> None:

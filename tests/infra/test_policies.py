@@ -13,11 +13,11 @@ from typing import Any
 import boto3
 import pytest
 
-from jobs.convert import convert
-from jobs.plan import Inputs
-from pipeline.config import StorageSettings
-from pipeline.errors import PermissionDenied
-from pipeline.storage import Folder, open_folder
+from quire.config.settings import StorageSettings
+from quire.errors import PermissionDenied
+from quire.jobs.convert import convert
+from quire.jobs.plan import Inputs
+from quire.storage import Folder, open_folder
 from tests.documents import pdf
 from tests.rigs.endpoint import Endpoint
 from tests.runs import scripted_settings

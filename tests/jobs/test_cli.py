@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli
-from jobs.cli import main
-from pipeline.engines.scripted_engine import journal_counts
+from quire.engines.scripted_engine import journal_counts
+from quire.jobs import cli
+from quire.jobs.cli import main
 from tests.documents import encrypted_pdf, pdf, pdf_with_files
 from tests.runs import (
     SCRIPTED,

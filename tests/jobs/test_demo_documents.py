@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from jobs.demo_documents import LISTED_PASSWORD, draw_documents, main
+from quire.jobs.demo_documents import LISTED_PASSWORD, draw_documents, main
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def test_without_vllm_it_says_what_to_install(tmp_path: Path) -> None:
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), os.getcwd()])
     shown = quire("doctor", "--set", "vllm.device=cpu", PYTHONPATH=path)
     assert shown.returncode == 1, shown.stderr
-    assert "needs vllm" in shown.stdout and "quire[gpu]" in shown.stdout
+    assert "needs vllm" in shown.stdout and "quire-ocr[gpu]" in shown.stdout
     assert "install" in advice(shown.stdout)
 
 

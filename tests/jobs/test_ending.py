@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.plan import Inputs, make_plan
+from quire.jobs.plan import Inputs, make_plan
 from tests import documents
 from tests.conftest import TestBucket
 from tests.rigs.fault_proxy import fault_proxy
@@ -80,15 +80,15 @@ def test_a_run_that_waits_for_a_document(moto_bucket: TestBucket, tmp_path: Path
 FAILS_WHILE_THREADS_WAIT = """
 import asyncio, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
-import jobs.ending
-jobs.ending._PATIENCE_S = 0.2
+import quire.jobs.ending
+quire.jobs.ending._PATIENCE_S = 0.2
 never, own = threading.Event(), ThreadPoolExecutor(1)
 async def work():
     own.submit(never.wait)
     asyncio.get_running_loop().create_task(asyncio.to_thread(never.wait))
     await asyncio.sleep(0)
     raise SystemExit(4)
-jobs.ending.run_process(lambda: jobs.ending.run(work()), "")
+quire.jobs.ending.run_process(lambda: quire.jobs.ending.run(work()), "")
 """
 
 

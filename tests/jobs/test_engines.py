@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engines.profiles import PROFILES
+from quire.config.profiles import PROFILES
 from tests.runs import quire
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from jobs.convert import convert
-from jobs.estimate import describe_estimate, describe_outcome, make_estimate
-from jobs.plan import Inputs, make_plan
-from pipeline.config import Settings, StorageSettings
-from pipeline.errors import ConfigError, StorageError
-from pipeline.estimate.record import Estimate
-from pipeline.probe import Prober
-from pipeline.records import Document
-from pipeline.storage import open_folder
+from quire.config.settings import Settings, StorageSettings
+from quire.errors import ConfigError, StorageError
+from quire.estimate.record import Estimate
+from quire.jobs.convert import convert
+from quire.jobs.estimate import describe_estimate, describe_outcome, make_estimate
+from quire.jobs.plan import Inputs, make_plan
+from quire.planning.probe import Prober
+from quire.records import Document
+from quire.storage import open_folder
 from tests import documents
 from tests.conftest import TestBucket, keys_of
 from tests.runs import quire, scripted_settings, set_options

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from jobs.nightly import nightly
-from jobs.plan import Inputs, make_plan
-from pipeline.config import StorageSettings
-from pipeline.engines.scripted_engine import journal_counts
-from pipeline.errors import ConfigError, NotFound, TooManyGone
-from pipeline.nights.current import current_documents
-from pipeline.nights.log import latest_night
-from pipeline.storage import open_folder
+from quire.config.settings import StorageSettings
+from quire.engines.scripted_engine import journal_counts
+from quire.errors import ConfigError, NotFound, TooManyGone
+from quire.jobs.nightly import nightly
+from quire.jobs.plan import Inputs, make_plan
+from quire.nights.current import current_documents
+from quire.nights.log import latest_night
+from quire.storage import open_folder
 from tests import documents
 from tests.conftest import TestBucket
 from tests.nights import LivingBucket, LocalBucket, Nights, S3Bucket, go_through, sha256

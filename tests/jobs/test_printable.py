@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from jobs.printable import printable, printable_lines
-from jobs.status import describe_account
-from pipeline.account import Account
+from quire.jobs.printable import printable, printable_lines
+from quire.jobs.status import describe_account
+from quire.results.ledger import Account
 
 NAME = "s3://b/\x1b]0;title\x07\nWRONG      made up\u202e.pdf"
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobs.report import KEY, write_report
-from pipeline.config import Settings
+from quire.config.settings import Settings
+from quire.jobs.report import KEY, write_report
 from tests.conftest import TestBucket
 from tests.report.runs import GIVEN_UP, READ, write_run
 from tests.runs import quire
@@ -38,9 +38,9 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
 
 
 def test_what_to_install_is_said(tmp_path: Path) -> None:
-    hidden = "import sys; sys.modules['matplotlib'] = None; from jobs.cli import main; main()"
+    hidden = "import sys; sys.modules['matplotlib'] = None; from quire.jobs.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", hidden, "report", str(tmp_path)], capture_output=True, text=True, timeout=BOUND_S
     )
     assert done.returncode == 1
-    assert "pip install 'quire[report]'" in done.stderr and "Traceback" not in done.stderr
+    assert "pip install 'quire-ocr[report]'" in done.stderr and "Traceback" not in done.stderr

@@ -15,13 +15,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from jobs.convert import convert, convert_command
-from jobs.options import settings_from_parameters
-from jobs.packing import CREDENTIALS_FILE, command_line, pack_code, pack_credentials, pack_files
-from jobs.plan import Inputs
-from jobs.submit import _next_name, is_same_work, submit_command
-from pipeline.errors import QuireError
-from pipeline.secrets import holds_secret
+from quire.errors import QuireError
+from quire.jobs.convert import convert, convert_command
+from quire.jobs.options import settings_from_parameters
+from quire.jobs.packing import CREDENTIALS_FILE, command_line, pack_code, pack_credentials, pack_files
+from quire.jobs.plan import Inputs
+from quire.jobs.submit import _next_name, is_same_work, submit_command
+from quire.secrets import holds_secret
 from tests.conftest import TestBucket
 from tests.documents import pdf
 from tests.runs import scripted_settings
@@ -193,7 +193,7 @@ def test_files_of_this_machine_go_along(tmp_path: Path) -> None:
 def test_the_code_runs_where_only_its_dependencies_are(tmp_path: Path) -> None:
     pack_code(tmp_path)
     assert not list(tmp_path.rglob("*.pyc"))
-    script = "import jobs.cli, pipeline.run_folder as f; print(jobs.cli.__file__, f.version())"
+    script = "import quire.jobs.cli, quire.results.run_folder as f; print(quire.jobs.cli.__file__, f.version())"
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,

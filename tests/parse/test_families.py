@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.profiles import Parser
-from pipeline.parse import LABELS, parse, to_markdown
-from pipeline.records import Block, Recognition
+from quire.config.profiles import Parser
+from quire.parse import LABELS, parse, to_markdown
+from quire.records import Block, Recognition
 
 PARSERS: tuple[Parser, ...] = get_args(Parser)
 SIZE_PX = (1000, 2000)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.parse import LABELS, clean, judge, parse, repeated_tail, to_markdown
-from pipeline.records import Block, Recognition
+from quire.parse import LABELS, clean, judge, parse, repeated_tail, to_markdown
+from quire.records import Block, Recognition
 
 GROUNDED = (
     "<|ref|>title<|/ref|><|det|>[[100, 50, 900, 120]]<|/det|>\n# On Paper\n\n"

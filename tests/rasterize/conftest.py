@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from pipeline.config import RenderSettings
-from pipeline.rasterize.sandbox import Sandbox
+from quire.config.settings import RenderSettings
+from quire.rasterize.sandbox import Sandbox
 
 FAULTY = "tests.rasterize.faults:FaultyWorker"
 

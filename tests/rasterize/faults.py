@@ -14,9 +14,9 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.child_process_main import Json
-from pipeline.rasterize.worker import RenderWorker
-from pipeline.records import Pixels
+from quire.processes.child_process_main import Json
+from quire.rasterize.worker import RenderWorker
+from quire.records import Pixels
 
 _MARK = b"\n%faults "
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.rasterize.media_type import sniff_file
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import PageImage, PageRange, RasterizedPage
+from quire.rasterize.media_type import sniff_file
+from quire.rasterize.sandbox import Sandbox
+from quire.records import PageImage, PageRange, RasterizedPage
 
 Page = RasterizedPage[PageImage]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from pipeline.config import RenderSettings
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.records import DocumentStatus
+from quire.config.settings import RenderSettings
+from quire.rasterize.sandbox import Sandbox
+from quire.records import DocumentStatus
 from tests.rasterize.rasterizing import render
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"

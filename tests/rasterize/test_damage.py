@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.config import RenderSettings
-from pipeline.rasterize import sandbox as sandbox_module
-from pipeline.rasterize.sandbox import Sandbox
+from quire.config.settings import RenderSettings
+from quire.rasterize import sandbox as sandbox_module
+from quire.rasterize.sandbox import Sandbox
 from tests import documents
 from tests.rasterize.rasterizing import render_one
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.rasterize.documents import failure_of
-from pipeline.rasterize.views import RenderFailure
+from quire.rasterize.documents import failure_of
+from quire.rasterize.views import RenderFailure
 
 MUPDF = "code=2: {} failed"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.rasterize import facts
-from pipeline.records import Pixels
+from quire.rasterize import facts
+from quire.records import Pixels
 
 NOTHING = 2e-5
 

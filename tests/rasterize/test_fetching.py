@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from pipeline.config import RenderSettings, StorageSettings
-from pipeline.discover import discover
-from pipeline.errors import ConfigError, StorageError
-from pipeline.fetch import SourceCache
-from pipeline.probe import Prober
-from pipeline.rasterize.fetching import FetchingRasterizer
-from pipeline.rasterize.sandbox import Probe, Sandbox
-from pipeline.records import DocumentStatus, PageImage, PageRange, RasterizedPage
+from quire.config.settings import RenderSettings, StorageSettings
+from quire.errors import ConfigError, StorageError
+from quire.planning.discover import discover
+from quire.planning.probe import Prober
+from quire.rasterize.fetching import FetchingRasterizer
+from quire.rasterize.sandbox import Probe, Sandbox
+from quire.records import DocumentStatus, PageImage, PageRange, RasterizedPage
+from quire.storage.source_cache import SourceCache
 from tests import documents
 from tests.conftest import TestBucket
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import RenderSettings
-from pipeline.rasterize.sandbox import Sandbox
+from quire.config.settings import RenderSettings
+from quire.rasterize.sandbox import Sandbox
 from tests import documents
 from tests.rasterize.rasterizing import render_one
 

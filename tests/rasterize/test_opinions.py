@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.rasterize.opinions import Drawn, Go, Undrawn, settle, wants_another
-from pipeline.records import PageFacts, PageImage
+from quire.rasterize.opinions import Drawn, Go, Undrawn, settle, wants_another
+from quire.records import PageFacts, PageImage
 
 
 def drawn(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.rasterize.mupdf import MupdfDocument
+from quire.rasterize.mupdf import MupdfDocument
 from tests import documents
 
 PAGE = b"<</Type/Page/Parent 2 0 R/Contents 4 0 R>>"

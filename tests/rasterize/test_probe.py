@@ -14,14 +14,14 @@ import pymupdf
 import pytest
 from PIL import features
 
-from pipeline.config import RenderSettings
-from pipeline.rasterize import media_type
-from pipeline.rasterize.images import ImageDocument
-from pipeline.rasterize.probe import Probe, probe
-from pipeline.rasterize.sandbox import Sandbox
-from pipeline.rasterize.views import RenderFailure
-from pipeline.rasterize.worker import RenderWorker
-from pipeline.records import DocumentStatus
+from quire.config.settings import RenderSettings
+from quire.rasterize import media_type
+from quire.rasterize.images import ImageDocument
+from quire.rasterize.probe import Probe, probe
+from quire.rasterize.sandbox import Sandbox
+from quire.rasterize.views import RenderFailure
+from quire.rasterize.worker import RenderWorker
+from quire.records import DocumentStatus
 from tests import documents
 from tests.rasterize.faults import write_faults
 

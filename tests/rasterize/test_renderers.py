@@ -15,10 +15,10 @@ import pymupdf
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from pipeline.rasterize.documents import open_document
-from pipeline.rasterize.images import size_pt
-from pipeline.rasterize.media_type import PDF, sniff_file
-from pipeline.rasterize.views import (
+from quire.rasterize.documents import open_document
+from quire.rasterize.images import size_pt
+from quire.rasterize.media_type import PDF, sniff_file
+from quire.rasterize.views import (
     ARENA_BYTES,
     RenderFailure,
     Rendering,
@@ -26,7 +26,7 @@ from pipeline.rasterize.views import (
     read_views,
     write_views,
 )
-from pipeline.records import Pixels
+from quire.records import Pixels
 from tests import documents
 from tests.waiting import BOUND_S
 
@@ -427,9 +427,7 @@ def test_previews_and_masks_of_a_tiff_are_no_pages(
 
 
 def test_a_rendering_process_loads_no_library_that_phones_home() -> None:
-    code = (
-        "import sys; from pipeline.rasterize.documents import load_libraries; load_libraries(['mupdf', 'pdfium'])"
-    )
+    code = "import sys; from quire.rasterize.documents import load_libraries; load_libraries(['mupdf', 'pdfium'])"
     code += "; print(*(name for name in ('onnxruntime', 'openvino', 'pymupdf4llm') if sys.modules.get(name)))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=BOUND_S, check=True

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from pipeline.config import RenderSettings
-from pipeline.errors import ConfigError, MissingDependency, QuireError
-from pipeline.rasterize import sandbox as sandbox_module
-from pipeline.rasterize.sandbox import Sandbox
+from quire.config.settings import RenderSettings
+from quire.errors import ConfigError, MissingDependency, QuireError
+from quire.rasterize import sandbox as sandbox_module
+from quire.rasterize.sandbox import Sandbox
 from tests import documents
 from tests.rasterize.faults import write_faults
 from tests.rasterize.rasterizing import failure_kind, image_of, render, render_one, source_of

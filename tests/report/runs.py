@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline.config import PlanSettings, StorageSettings
-from pipeline.plan import plan
-from pipeline.plan_log import planned_shards
-from pipeline.records import (
+from quire.config.settings import PlanSettings, StorageSettings
+from quire.config.settings_file import load_settings
+from quire.planning.plan import plan
+from quire.planning.plan_log import planned_shards
+from quire.records import (
     Attempt,
     Document,
     DocumentRef,
@@ -23,10 +24,9 @@ from pipeline.records import (
     PageTiming,
     Recognition,
 )
-from pipeline.run_folder import claim, provenance
-from pipeline.settings_file import load_settings
-from pipeline.storage import Folder, open_folder
-from pipeline.write import ShardWriter
+from quire.results.run_folder import claim, provenance
+from quire.results.write import ShardWriter
+from quire.storage import Folder, open_folder
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PAGES_EACH = 4

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.histograms import Histogram, Timeline
+from quire.report.histograms import Histogram, Timeline
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.records import Outcome, PageRange
-from pipeline.report.notable import NotablePage, Topmost, badness
+from quire.records import Outcome, PageRange
+from quire.report.notable import NotablePage, Topmost, badness
 
 _SOURCE = PageRange("s3://b/a.pdf", "", 1, "0" * 64, "application/pdf", 9, 0, 9)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.records import DocumentStatus, Outcome, PageRange
-from pipeline.report import figures
-from pipeline.report.histograms import Histogram, Timeline
-from pipeline.report.notable import NotablePage
-from pipeline.report.page import Report, count, link, seconds, share, to_html
-from pipeline.report.survey import survey
-from pipeline.run_folder import read
-from pipeline.storage import Folder
+from quire.records import DocumentStatus, Outcome, PageRange
+from quire.report import figures
+from quire.report.histograms import Histogram, Timeline
+from quire.report.notable import NotablePage
+from quire.report.page import Report, count, link, seconds, share, to_html
+from quire.report.survey import survey
+from quire.results.run_folder import read
+from quire.storage import Folder
 from tests.report.runs import BLANK, GIVEN_UP, READ, RETRIED, Page, write_run
 
 _NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.account import take_account
-from pipeline.records import DocumentStatus
-from pipeline.report.excerpts import beginning, read_excerpts
-from pipeline.report.funnel import funnel
-from pipeline.report.survey import survey
+from quire.records import DocumentStatus
+from quire.report.excerpts import beginning, read_excerpts
+from quire.report.funnel import funnel
+from quire.report.survey import survey
+from quire.results.ledger import take_account
 from tests.report.runs import BLANK, GIVEN_UP, READ, RETRIED, UNRENDERED, Page, write_run
 
 _SLOW, _UNSURE = Page(("ok",), recognize_s=90.0), Page(("ok",), mean_logprob=-2.5)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.config import Settings
-from pipeline.records import Outcome, PageRange
-from pipeline.report.notable import NotablePage
-from pipeline.report.thumbnails import Thumbnail, render_thumbnails, within_budget
-from pipeline.settings_file import load_settings
+from quire.config.settings import Settings
+from quire.config.settings_file import load_settings
+from quire.records import Outcome, PageRange
+from quire.report.notable import NotablePage
+from quire.report.thumbnails import Thumbnail, render_thumbnails, within_budget
 from tests import documents
 
 

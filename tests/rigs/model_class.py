@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs.bench.drawn_pages import A4, SLIDE, drawn_page, page_image
+from quire.jobs.bench.drawn_pages import A4, SLIDE, drawn_page, page_image
 from tests.rigs.small_model import engine_arguments
 from tests.rigs.vllm_environment import ENVIRONMENT
 
@@ -21,7 +21,7 @@ NUM_TOKENS = 24
 
 
 def prompts(side: str) -> list[Any]:
-    from pipeline.deepseek_vllm.inputs import page_prompt
+    from quire.deepseek_vllm.inputs import page_prompt
 
     if side == "ours":
         return [page_prompt(page_image("gundam", seed, size), PROMPT) for seed, size in enumerate((A4, SLIDE))]

@@ -15,8 +15,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from jobs.bench.checkpoint import write_checkpoint
-from jobs.bench.model_sizes import SIZES
+from quire.deepseek_vllm.sizes import SIZES
+from quire.jobs.bench.checkpoint import write_checkpoint
 
 LOOPING_LETTER = "Q"
 

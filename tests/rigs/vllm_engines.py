@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pipeline.config import Settings
-from pipeline.engines.choose import make_engine
-from pipeline.settings_file import load_settings
+from quire.config.settings import Settings
+from quire.config.settings_file import load_settings
+from quire.engines.choose import make_engine
 from tests.rigs.small_model import without_flask
 
 if TYPE_CHECKING:
-    from pipeline.engines.vllm_engine import VllmEngine
+    from quire.engines.gpu.engine import VllmEngine
 
 
 def vllm_overrides(model: Path, *others: str) -> list[str]:

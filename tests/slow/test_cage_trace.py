@@ -1,6 +1,6 @@
 """What rendering processes ask of the kernel over the whole corpus, by strace: no sockets, no files but code and fonts.
 
-Beside `tests/test_cage.py`, which proves what they cannot do: here it is seen that they do not even try.
+Beside `tests/processes/test_cage.py`, which proves what they cannot do: here it is seen that they do not even try.
 """
 
 from __future__ import annotations
@@ -65,5 +65,5 @@ def test_no_socket_and_no_other_file_over_the_whole_corpus(tmp_path: Path) -> No
 def _life_of_child(trace: str) -> list[str]:
     """The calls of a child process from when it is Python, nothing for other processes."""
     calls = trace.splitlines()
-    starts = [number for number, call in enumerate(calls) if "pipeline.child_process_main" in call]
+    starts = [number for number, call in enumerate(calls) if "quire.processes.child_process_main" in call]
     return calls[starts[-1] + 1 :] if starts else []

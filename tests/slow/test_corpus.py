@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from jobs.exit_codes import EXIT_FAILED_PAGES
+from quire.jobs.exit_codes import EXIT_FAILED_PAGES
 from tests.corpus import CORPUS, read_and_check
 from tests.runs import command, documents_by_name, read_table, set_options
 

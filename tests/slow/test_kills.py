@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.plan_log import planned_shards
-from pipeline.write import committed_shards, documents_key, pages_key, timings_key
+from quire.planning.plan_log import planned_shards
+from quire.tables.keys import committed_shards, documents_key, pages_key, timings_key
 from tests.conftest import TestBucket
 from tests.kills import WINDOW, KillPoint, KillRig, ray_cluster
 from tests.rigs.holding_proxy import Hold

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from pipeline.errors import StorageError
-from pipeline.latents import LatentCache, PageKey
-from pipeline.storage import Folder
-from pipeline.storage.local import LocalFolder
+from quire.engines.gpu.latents import LatentCache, PageKey
+from quire.errors import StorageError
+from quire.storage import Folder
+from quire.storage.local import LocalFolder
 
 KEY = PageKey("base", "ab" * 32, (273, 8))
 

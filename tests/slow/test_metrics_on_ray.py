@@ -17,11 +17,11 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from jobs.convert import convert
-from jobs.plan import Inputs
-from pipeline.account import Account
-from pipeline.config import Settings
-from pipeline.engines.scripted_engine import journal_counts
+from quire.config.settings import Settings
+from quire.engines.scripted_engine import journal_counts
+from quire.jobs.convert import convert
+from quire.jobs.plan import Inputs
+from quire.results.ledger import Account
 from tests.kills import is_running
 from tests.rigs.endpoint import free_port
 from tests.rigs.prometheus import Prometheus, prometheus, require_prometheus

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from jobs.convert import convert
-from jobs.plan import Inputs
-from pipeline.config import StorageSettings
-from pipeline.errors import CredentialsRefused, PermissionDenied
-from pipeline.storage import Folder, open_folder
+from quire.config.settings import StorageSettings
+from quire.errors import CredentialsRefused, PermissionDenied
+from quire.jobs.convert import convert
+from quire.jobs.plan import Inputs
+from quire.storage import Folder, open_folder
 from tests.conftest import TestBucket, keys_of
 from tests.rigs.fault_proxy import fault_proxy
 from tests.rigs.radosgw import RadosGateway
 from tests.runs import all_pages, command, page_keys, read_table, results, set_options
-from tests.test_faulty_store import RUN, settings_for, upload
-from tests.test_storage import *  # noqa: F403
-from tests.test_storage_faults import FAULTS
-from tests.test_storage_s3 import *  # noqa: F403
+from tests.storage.test_faults import FAULTS
+from tests.storage.test_faulty_store import RUN, settings_for, upload
+from tests.storage.test_s3 import *  # noqa: F403
+from tests.storage.test_storage import *  # noqa: F403
 from tests.waiting import wait_for_end
 
 

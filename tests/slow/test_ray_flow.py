@@ -19,30 +19,30 @@ from ray.cluster_utils import Cluster
 from ray.exceptions import RayError, RayTaskError
 from ray.experimental import get_object_locations
 
-from jobs.convert import convert
-from jobs.plan import Inputs, make_plan
-from pipeline import ray_flow
-from pipeline.account import Account, take_account
-from pipeline.bottleneck import FlowSums, Machinery
-from pipeline.config import RaySettings, StorageSettings
-from pipeline.convert import ShardQueue
-from pipeline.engines.scripted_engine import journal_counts
-from pipeline.errors import ConfigError, EngineAway, EngineDead, ImageLost, QuireError, RunStopped
-from pipeline.flow_meter import RunMeter
-from pipeline.held_image import HeldImage
-from pipeline.metrics import PAGES, outcomes, report_nothing
-from pipeline.plan_log import planned_shards
-from pipeline.ray_flow import cluster, workers
-from pipeline.ray_flow import feeder as feeder_module
-from pipeline.ray_flow.cluster import Cluster as RunCluster
-from pipeline.ray_flow.feeder import Feeder
-from pipeline.ray_flow.homes import home
-from pipeline.ray_flow.runner import RayEngineHost, RayRasterizer, RunnerActor, _next_unfetched
-from pipeline.ray_flow.workers import EngineActor, EngineWorker
-from pipeline.records import PageImage, PageRange, RasterizedPage, Recognition, Request, Shard
-from pipeline.run_folder import provenance
-from pipeline.storage import open_folder
-from pipeline.usage import used_hours
+from quire.config.settings import RaySettings, StorageSettings
+from quire.conversion.shard import ShardQueue
+from quire.engines.held_image import HeldImage
+from quire.engines.scripted_engine import journal_counts
+from quire.errors import ConfigError, EngineAway, EngineDead, ImageLost, QuireError, RunStopped
+from quire.flows import on_ray
+from quire.flows.on_ray import cluster, workers
+from quire.flows.on_ray import feeder as feeder_module
+from quire.flows.on_ray.cluster import Cluster as RunCluster
+from quire.flows.on_ray.feeder import Feeder
+from quire.flows.on_ray.homes import home
+from quire.flows.on_ray.runner import RayEngineHost, RayRasterizer, RunnerActor, _next_unfetched
+from quire.flows.on_ray.workers import EngineActor, EngineWorker
+from quire.jobs.convert import convert
+from quire.jobs.plan import Inputs, make_plan
+from quire.meters.bottleneck import FlowSums, Machinery
+from quire.meters.flow_meter import RunMeter
+from quire.meters.metrics import PAGES, outcomes, report_nothing
+from quire.planning.plan_log import planned_shards
+from quire.records import PageImage, PageRange, RasterizedPage, Recognition, Request, Shard
+from quire.results.ledger import Account, take_account
+from quire.results.run_folder import provenance
+from quire.results.usage import used_hours
+from quire.storage import open_folder
 from tests import documents
 from tests.rigs.ray_cluster import START_TRIES
 from tests.rigs.ray_nodes import add_node, head_node
@@ -154,13 +154,13 @@ def test_a_shard_that_is_asked_for_twice_is_converted_once(tmp_path: Path, one_c
     asyncio.run(make_plan(inputs_of(tmp_path, "out"), settings))
     folder = open_folder(str(tmp_path / "out"), StorageSettings())
     (shard,) = planned_shards(folder)
-    ray_flow.connect(settings.ray)  # it was there before, so there is nothing to end
+    on_ray.connect(settings.ray)  # it was there before, so there is nothing to end
     try:
         engine = EngineActor.options(num_cpus=0).remote(settings)
-        runner = RunnerActor.remote(ray_flow.Work(settings, folder.uri, provenance(folder, settings)))
+        runner = RunnerActor.remote(on_ray.Work(settings, folder.uri, provenance(folder, settings)))
         first, second = ray.get([runner.convert.remote(shard, [engine]) for _ in range(2)])
     finally:
-        ray_flow.disconnect()
+        on_ray.disconnect()
     assert first == second and outcomes(first).total() == sum(pages.values())
     assert set(journal_counts(tmp_path / "journal").values()) == {1}
 
@@ -181,11 +181,11 @@ def test_an_engine_that_was_ended_answers_only_from_its_next_life(tmp_path: Path
         image = HeldImage(ray.put(page), 0, never, lambda num_bytes: None)
         assert await host.recognize(image, Request("base"))
 
-    ray_flow.connect(settings.ray)
+    on_ray.connect(settings.ray)
     try:
         asyncio.run(run())
     finally:
-        ray_flow.disconnect()
+        on_ray.disconnect()
 
 
 def engine_states() -> list[str]:
@@ -249,11 +249,11 @@ def test_a_document_is_rendered_at_its_home(tmp_path: Path, growing: Cluster) ->
     for _ in range(2):
         add_node(growing, num_cpus=1)
     settings = scripted_settings(tmp_path, "ray.shared_folders=true", "ray.rasterizer_cpus=1")
-    connected = ray_flow.connect(settings.ray, settings.metrics.port)
+    connected = on_ray.connect(settings.ray, settings.metrics.port)
     wait_for("the nodes to join", lambda: sum(node["Alive"] for node in ray.nodes()) == 3)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Resources"].get("CPU")]
     folder = open_folder(str(tmp_path / "out"), StorageSettings())
-    work = ray_flow.Work(settings, folder.uri, provenance(folder, settings))
+    work = on_ray.Work(settings, folder.uri, provenance(folder, settings))
 
     async def rendered_at(data: bytes) -> set[str]:
         path, doc_id = tmp_path / "document.pdf", hashlib.sha256(data).hexdigest()
@@ -270,7 +270,7 @@ def test_a_document_is_rendered_at_its_home(tmp_path: Path, growing: Cluster) ->
     for node, data in homes.items():
         wait_for("the nodes to be idle", lambda: ray.available_resources().get("CPU") == 2)
         assert asyncio.run(rendered_at(data)) == {node}
-    ray_flow.disconnect(connected)
+    on_ray.disconnect(connected)
 
 
 def test_a_canary_stops_a_run_and_a_later_one_goes_on(tmp_path: Path, one_cpu: None) -> None:
@@ -356,7 +356,7 @@ def test_documents_of_one_machine_are_refused_where_there_are_others(tmp_path: P
     there = PageRange("s3://b/a.pdf", "etag", 10, "ab" * 32, "application/pdf", 5, 0, 5)
     here = replace(there, uri=str(tmp_path / "a.pdf"))
     shards = [Shard("one", (there,)), Shard("two", (there, here))]
-    found = ray_flow._on_s3(shards)
+    found = on_ray._on_s3(shards)
     assert next(found) is shards[0]
     with pytest.raises(ConfigError, match=r"a\.pdf is on this machine"):
         next(found)
@@ -541,4 +541,4 @@ async def test_a_runner_that_does_not_answer_is_told_of_and_not_waited_for_for_e
 
 def test_an_address_where_nobody_listens_is_a_message() -> None:
     with pytest.raises(QuireError, match="cannot join the Ray cluster at '127.0.0.1:1'"):
-        ray_flow.connect(RaySettings(address="127.0.0.1:1"))
+        on_ray.connect(RaySettings(address="127.0.0.1:1"))

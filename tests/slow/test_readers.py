@@ -15,8 +15,8 @@ from typing import Any
 import pymupdf
 import pytest
 
-from jobs.nightly import nightly
-from jobs.plan import Inputs
+from quire.jobs.nightly import nightly
+from quire.jobs.plan import Inputs
 from tests import documents
 from tests.runs import read_table, scripted_settings
 from tests.waiting import BOUND_S

@@ -13,10 +13,10 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from jobs.convert import convert
-from jobs.plan import Inputs
-from pipeline.config import StorageSettings
-from pipeline.storage import open_folder
+from quire.config.settings import StorageSettings
+from quire.jobs.convert import convert
+from quire.jobs.plan import Inputs
+from quire.storage import open_folder
 from tests.rigs.ray_nodes import head_node
 from tests.rigs.vllm_engines import vllm_settings
 from tests.rigs.vllm_environment import vllm_environment

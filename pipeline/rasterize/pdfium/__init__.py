@@ -15,13 +15,13 @@ import numpy as np
 import pypdfium2
 import pypdfium2.raw as raw
 
-from pipeline.modes import layout
-from pipeline.rasterize import facts
-from pipeline.rasterize.pdfium.page_entries import PageEntries
-from pipeline.rasterize.pdfium.pictures import damage_of, pictures_of
-from pipeline.rasterize.source_bytes import map_bytes
-from pipeline.rasterize.views import RenderFailure, Rendering, WrongPassword
-from pipeline.records import PageFacts, Pixels
+from quire.rasterize import facts
+from quire.rasterize.modes import layout
+from quire.rasterize.pdfium.page_entries import PageEntries
+from quire.rasterize.pdfium.pictures import damage_of, pictures_of
+from quire.rasterize.source_bytes import map_bytes
+from quire.rasterize.views import RenderFailure, Rendering, WrongPassword
+from quire.records import PageFacts, Pixels
 
 _MAX_OBJECTS = 2000
 """Objects of a page that are looked at for facts: maps have hundreds of thousands."""

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 
 import pypdfium2
 
-from pipeline.rasterize.pdf_text import object_texts
-from pipeline.rasterize.source_bytes import map_bytes
+from quire.rasterize.pdf_text import object_texts
+from quire.rasterize.source_bytes import map_bytes
 
 _NUMBER = rb"\s*([-+]?\d*\.?\d+)"
 _USER_UNIT = re.compile(rb"/UserUnit" + _NUMBER)

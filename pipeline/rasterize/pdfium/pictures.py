@@ -13,9 +13,9 @@ from typing import Any
 import pypdfium2
 import pypdfium2.raw as raw
 
-from pipeline.rasterize import facts
-from pipeline.rasterize.media_type import is_jpeg_cut_short
-from pipeline.records import Pixels
+from quire.rasterize import facts
+from quire.rasterize.media_type import is_jpeg_cut_short
+from quire.records import Pixels
 
 _LEAST_SHARE = 0.02  # of the page: smaller pictures are ornaments
 _MOST_PICTURES = 16  # that are looked at, of a page

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from jobs.bench.scale_costs import measure, plan_made_up
-from jobs.bench.simulate import simulate
-from jobs.bench.simulated_cluster import Cluster, Run, SimulatedRasterizer
-from jobs.bench.simulated_store import SECONDS, SimulatedStore
-from jobs.bench.virtual_time import VirtualTimeLoop, run
-from pipeline.config import FlowSettings, Settings
-from pipeline.convert import convert_shards
-from pipeline.held_image import HeldImage
-from pipeline.local_flow import make_converter
-from pipeline.plan_log import planned_shards
-from pipeline.records import PageRange, RasterizedPage, Recognition, Request, Shard
+from quire.config.settings import FlowSettings, Settings
+from quire.conversion.shard import convert_shards
+from quire.engines.held_image import HeldImage
+from quire.flows.converter import make_converter
+from quire.jobs.bench.scale_costs import measure, plan_made_up
+from quire.jobs.bench.simulate import simulate
+from quire.jobs.bench.simulated_cluster import Cluster, Run, SimulatedRasterizer
+from quire.jobs.bench.simulated_store import SECONDS, SimulatedStore
+from quire.jobs.bench.virtual_time import VirtualTimeLoop, run
+from quire.planning.plan_log import planned_shards
+from quire.records import PageRange, RasterizedPage, Recognition, Request, Shard
 
 SMALL = Cluster(num_nodes=2, engines_per_node=2, window=16, pages_per_s=0.6, load_s=60.0)
 NUM_PAGES = 1500

@@ -22,8 +22,8 @@ def environment() -> Iterator[None]:
 def engine(environment: None, small_checkpoint: Path) -> Any:
     from vllm import LLM
 
-    from pipeline.deepseek_vllm import register
-    from pipeline.deepseek_vllm.worker import EXTENSION
+    from quire.deepseek_vllm import register
+    from quire.deepseek_vllm.worker import EXTENSION
 
     register()
     with without_flask():

@@ -1,5 +1,5 @@
 """Pages to show to the model: the benchmarks' own."""
 
-from jobs.bench.drawn_pages import A4, SLIDE, page_image
+from quire.jobs.bench.drawn_pages import A4, SLIDE, page_image
 
 __all__ = ["A4", "SLIDE", "page_image"]

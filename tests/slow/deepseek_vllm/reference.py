@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.deepseek_vllm.ngram_ban import NgramRule
+from quire.deepseek_vllm.ngram_ban import NgramRule
 
 
 def banned_tokens(output: Sequence[int], rule: NgramRule | None) -> set[int]:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from jobs.bench.checkpoint import write_checkpoint
-from jobs.bench.model_sizes import SIZES, Sizes, Tower
-from pipeline.deepseek_vllm.encoder import DeepEncoder, load_encoder
-from pipeline.deepseek_vllm.inputs import PageViews, page_views
+from quire.deepseek_vllm.encoder import DeepEncoder, load_encoder
+from quire.deepseek_vllm.inputs import PageViews, page_views
+from quire.deepseek_vllm.sizes import SIZES, Sizes, Tower
+from quire.jobs.bench.checkpoint import write_checkpoint
 from tests.slow.deepseek_vllm.pages import SLIDE, page_image
 
 # Of the published 12 and 24, which are alike, but for attention in SAM's: within a window, or over the whole view.

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.deepseek_vllm.guard_proof import GUARD, check_proof, proof_requests, prove_guard
-from pipeline.deepseek_vllm.ngram_ban import NgramRule
-from pipeline.errors import GuardNotApplied
+from quire.deepseek_vllm.guard_proof import GUARD, check_proof, proof_requests, prove_guard
+from quire.deepseek_vllm.ngram_ban import NgramRule
+from quire.errors import GuardNotApplied
 from tests.rigs.small_model import engine_arguments, small_model, without_flask
 from tests.slow.deepseek_vllm.reference import banned_tokens
 
@@ -89,7 +89,7 @@ class Batch:
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 def test_rows_that_come_go_and_move_keep_their_rules_and_tokens(seed: int, is_async: bool) -> None:
     """Asynchronous scheduling appends -1 and puts the token in its place just before it samples the next."""
-    from pipeline.deepseek_vllm.guard import NgramGuard
+    from quire.deepseek_vllm.guard import NgramGuard
 
     config = SimpleNamespace(scheduler_config=SimpleNamespace(max_num_seqs=NUM_SLOTS))
     guard, batch, rng = NgramGuard(config, CPU, False), Batch(), random.Random(seed)
@@ -116,7 +116,7 @@ def test_the_second_runners_slots_and_rows(seed: int) -> None:
     """Tokens are in vLLM's table, after those of the prompt; rows come in another order each step."""
     from vllm.v1.worker.gpu.sample.logits_processor import interface
 
-    from pipeline.deepseek_vllm.guard import NgramGuard
+    from quire.deepseek_vllm.guard import NgramGuard
 
     rng = random.Random(seed)
     table = torch.zeros(NUM_SLOTS, 64, dtype=torch.int32)
@@ -165,7 +165,7 @@ def test_the_second_runners_slots_and_rows(seed: int) -> None:
 
 
 def test_draft_tokens_are_refused_by_the_second_kind() -> None:
-    from pipeline.deepseek_vllm.guard import NgramGuard
+    from quire.deepseek_vllm.guard import NgramGuard
 
     states = SimpleNamespace(max_num_reqs=1, device=CPU)
     with pytest.raises(ValueError, match="speculative"):
@@ -221,7 +221,7 @@ def start(model: Path, **arguments: Any) -> Generate:
     """In this process, and for text alone."""
     from vllm import LLM
 
-    from pipeline.deepseek_vllm import register
+    from quire.deepseek_vllm import register
 
     register()
     with without_flask():

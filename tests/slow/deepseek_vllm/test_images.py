@@ -7,7 +7,7 @@ pytest.importorskip("torch")
 
 from PIL import Image
 
-from pipeline.deepseek_vllm.images import views_of_image
+from quire.deepseek_vllm.images import views_of_image
 
 
 @pytest.mark.parametrize(

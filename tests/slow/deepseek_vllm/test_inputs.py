@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.deepseek_vllm.inputs import MAX_PAGE_TOKENS, PageViews, latents_prompt, page_prompt, page_views
-from pipeline.modes import MODES, layout
+from quire.deepseek_vllm.inputs import MAX_PAGE_TOKENS, PageViews, latents_prompt, page_prompt, page_views
+from quire.rasterize.modes import MODES, layout
 from tests.slow.deepseek_vllm.pages import A4, SLIDE, page_image
 
 MODES_OF_THE_MODEL = [name for name, mode in MODES.items() if mode.side_px]

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.deepseek_vllm.encoder import load_encoder
-from pipeline.deepseek_vllm.inputs import PageViews, Prompt, latents_prompt, page_prompt, page_views
-from pipeline.deepseek_vllm.worker import ENCODE, decode_reply, encode_arguments
-from pipeline.modes import layout
-from pipeline.records import PageImage
+from quire.deepseek_vllm.encoder import load_encoder
+from quire.deepseek_vllm.inputs import PageViews, Prompt, latents_prompt, page_prompt, page_views
+from quire.deepseek_vllm.worker import ENCODE, decode_reply, encode_arguments
+from quire.rasterize.modes import layout
+from quire.records import PageImage
 from tests.rigs.small_model import engine_arguments, without_flask
 from tests.slow.deepseek_vllm.pages import A4, SLIDE, page_image
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.deepseek_vllm.ngram_ban import LARGEST_WINDOW, NgramBan, NgramRule, OutputHistory, rule_of
+from quire.deepseek_vllm.ngram_ban import LARGEST_WINDOW, NgramBan, NgramRule, OutputHistory, rule_of
 from tests.slow.deepseek_vllm.reference import banned_tokens
 
 CPU = torch.device("cpu")

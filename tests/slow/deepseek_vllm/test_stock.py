@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.bench.checkpoint import write_checkpoint
-from jobs.bench.model_sizes import SIZES
+from quire.deepseek_vllm.sizes import SIZES
+from quire.jobs.bench.checkpoint import write_checkpoint
 from tests.rigs.model_class import NUM_TOKENS
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from pipeline.deepseek_vllm.inputs import PageViews, page_views
-from pipeline.engines.encoding import Batches
-from pipeline.errors import EngineDead
+from quire.deepseek_vllm.inputs import PageViews, page_views
+from quire.engines.gpu.encoding import Batches
+from quire.errors import EngineDead
 from tests.slow.deepseek_vllm.pages import A4, page_image
 from tests.waiting import wait_in_loop
 

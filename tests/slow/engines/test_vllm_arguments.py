@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.engines.choose import needs
-from pipeline.engines.vllm_arguments import DEVICES, engine_arguments
-from pipeline.engines.window import STEPS_BETWEEN_CHANGES, Window
-from pipeline.ray_flow.workers import MAX_CALLS
-from pipeline.settings_file import load_settings
+from quire.config.settings_file import load_settings
+from quire.engines.choose import needs
+from quire.engines.gpu.arguments import DEVICES, engine_arguments
+from quire.engines.gpu.window import STEPS_BETWEEN_CHANGES, Window
+from quire.flows.on_ray.workers import MAX_CALLS
 
 
 def arguments(memory_gib: float, *overrides: str) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_pages_come_as_pixels_as_latents_or_both() -> None:
 
 
 def test_the_guard_is_loaded_unless_it_is_off() -> None:
-    assert arguments(79.2)["logits_processors"] == ["pipeline.deepseek_vllm.guard:NgramGuard"]
+    assert arguments(79.2)["logits_processors"] == ["quire.deepseek_vllm.guard:NgramGuard"]
     assert "logits_processors" not in arguments(79.2, "engine.ngram_size=0")
 
 

@@ -22,12 +22,12 @@ import psutil
 import pytest
 import torch
 
-from pipeline.config import Settings
-from pipeline.deepseek_vllm.inputs import Prompt, latents_prompt, page_prompt
-from pipeline.deepseek_vllm.worker import EXTENSION
-from pipeline.engines.choose import make_engine
-from pipeline.errors import ConfigError, EngineDead, PageRejected
-from pipeline.records import PageImage, Recognition, Request
+from quire.config.settings import Settings
+from quire.deepseek_vllm.inputs import Prompt, latents_prompt, page_prompt
+from quire.deepseek_vllm.worker import EXTENSION
+from quire.engines.choose import make_engine
+from quire.errors import ConfigError, EngineDead, PageRejected
+from quire.records import PageImage, Recognition, Request
 from tests.rigs.small_model import LOOPING_LETTER, with_looping_letter, without_flask
 from tests.rigs.vllm_engines import running, vllm_settings
 from tests.rigs.vllm_environment import vllm_environment
@@ -35,7 +35,7 @@ from tests.slow.deepseek_vllm.pages import A4, SLIDE, page_image
 from tests.waiting import wait_in_loop
 
 if TYPE_CHECKING:
-    from pipeline.engines.vllm_engine import VllmEngine  # imports vLLM
+    from quire.engines.gpu.engine import VllmEngine  # imports vLLM
 
 pytestmark = [pytest.mark.filterwarnings("default")]
 
@@ -107,8 +107,8 @@ def together(living: Callable[[], Running]) -> list[Recognition]:
 
 def in_front_of(started: Running, settings: Settings) -> Running:
     """An engine of other settings, with the process that is there."""
-    from pipeline.engines.vllm_engine import VllmEngine
-    from pipeline.engines.vllm_pages import make_prompts
+    from quire.engines.gpu.engine import VllmEngine
+    from quire.engines.gpu.prompts import make_prompts
 
     runner, engine = started
     process = engine._process
@@ -242,7 +242,7 @@ def test_latents_say_what_pixels_say_and_are_made_once(
 def test_what_the_model_does_not_take_is_refused_with_its_words(
     started: Running, prompt: Callable[[], Prompt], message: str
 ) -> None:
-    from pipeline.engines.vllm_process import Sampling
+    from quire.engines.gpu.process import Sampling
 
     runner, engine = started
 
@@ -265,7 +265,7 @@ endless = Request("tiny", f"<image>\nFree OCR{LOOPING_LETTER}", 0.0, 1900)
 
 def test_a_looping_page_is_stopped(looping: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     long = 400  # what is a loop in earnest takes five times as many tokens
-    monkeypatch.setattr("pipeline.engines.loops.LONG_LOOP", long)
+    monkeypatch.setattr("quire.engines.gpu.loops.LONG_LOOP", long)
     runner, engine = looping
     answer = runner.run(engine.recognize(mixed_pages()[0], endless))
     assert answer.finish_reason == "loop"

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.engines.http_engine import HttpEngine
-from pipeline.errors import EngineFailure, PageRejected
-from pipeline.records import PageImage, Request
-from pipeline.settings_file import load_settings
+from quire.config.settings_file import load_settings
+from quire.engines.http_engine import HttpEngine
+from quire.errors import EngineFailure, PageRejected
+from quire.records import PageImage, Request
 from tests.rigs.endpoint import free_port
 from tests.rigs.small_model import small_model
 from tests.rigs.vllm_environment import ENVIRONMENT

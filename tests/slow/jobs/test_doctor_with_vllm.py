@@ -9,7 +9,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from jobs.doctor import doctor_command
+from quire.jobs.doctor import doctor_command
 from tests.jobs.test_doctor import advice
 from tests.rigs.vllm_engines import vllm_overrides
 from tests.rigs.vllm_environment import vllm_environment

@@ -9,9 +9,9 @@ import pytest
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from jobs.bench.checkpoint import config_of, write_checkpoint
-from jobs.bench.model_sizes import SIZES, Decoder, Sizes
-from jobs.bench.random_weights import random_weights
+from quire.deepseek_vllm.sizes import SIZES, Decoder, Sizes
+from quire.jobs.bench.checkpoint import config_of, write_checkpoint
+from quire.jobs.bench.random_weights import random_weights
 
 
 def test_it_is_small(small_checkpoint: Path) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from jobs.bench import engine
-from jobs.bench.drawn_pages import drawn_page
-from jobs.bench.engine_sides import Plan, lengths, median_rows, run_side
-from jobs.bench.engine_tables import table, with_ratios
-from jobs.bench.engine_torch import encoder_rows, host_rows, pixels_rows, stock_pixels
-from pipeline.settings_file import load_settings
+from quire.config.settings_file import load_settings
+from quire.jobs.bench import engine
+from quire.jobs.bench.drawn_pages import drawn_page
+from quire.jobs.bench.engine_sides import Plan, lengths, median_rows, run_side
+from quire.jobs.bench.engine_tables import table, with_ratios
+from quire.jobs.bench.engine_torch import encoder_rows, host_rows, pixels_rows, stock_pixels
 from tests.rigs.vllm_environment import ENVIRONMENT
 
 CPU = torch.device("cpu")

@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from jobs.bench.checkpoint import config_of
-from jobs.bench.model_sizes import SIZES
-from jobs.bench.roofline import (
+from quire.budget.roofline import (
     CARDS,
     IDEAL,
     REALISTIC,
@@ -22,8 +20,10 @@ from jobs.bench.roofline import (
     step_bytes,
     view_flop,
 )
-from pipeline.deepseek_vllm.encoder import DeepEncoder
-from pipeline.modes import layout
+from quire.deepseek_vllm.encoder import DeepEncoder
+from quire.deepseek_vllm.sizes import SIZES
+from quire.jobs.bench.checkpoint import config_of
+from quire.rasterize.modes import layout
 
 A4 = (595.0, 842.0)
 BY_NAME = {card.name: card for card in CARDS}

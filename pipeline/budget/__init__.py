@@ -1,0 +1,10 @@
+"""Which shards a run may begin: what it costs, what it may cost, and whether its first pages are as they should be.
+
+    prices.py             what an hour of a GPU or core costs
+    pace.py, roofline.py  how long a page takes, as far as is known
+    canary.py             what the first shards must be like
+    gate.py               hands out shards while all of it holds
+
+In: the plan and what is committed. Out: shards to begin, or the reason why there are no more. Knows nothing of how a
+shard is converted.
+"""

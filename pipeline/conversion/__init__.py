@@ -1,0 +1,10 @@
+"""One shard: from the pages that were planned to their rows. Read `shard.py` first.
+
+    shard.py            a shard's pages through all stages, each as soon as it can
+    page.py             one page: its attempts, up to its one outcome
+    admission.py        how many pages, and bytes of their images, are in the air
+    document_budget.py  how much time a document's pages may waste
+
+In: a shard, a rasterizer, an engine. Out: one result for each page, given to a writer. Does not know where rasterizers
+and engines run, nor where rows go.
+"""

@@ -1,0 +1,81 @@
+"""What one document may cost: after so many pages that hang, the rest of it is not tried.
+
+The rule: of a document's pages in one shard, in their order, `MAX_HUNG_PAGES` may hit the limit of CPU time; every page
+after those fails as `document_budget`. It is made of pages and the plan alone, so that no worker, order, kill or
+resumption shows in it: a page that was rendered before the rule was known to apply to it is given up all the same.
+
+So a document of n shards costs at most n x `MAX_HUNG_PAGES` times a page's limit, for each renderer, and the pages that
+are in the air when the last of these hangs. Does not know why pages hang.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Generic
+
+from quire.rasterize.base import Rasterizer
+from quire.records import Failure, ImageT, Outcome, PageRange, PageResult, RasterizedPage
+
+MAX_HUNG_PAGES = 5
+"""Some pages of a good document may be too much for every renderer (maps, say); a document that is made to hang, or a
+renderer that cannot do it, has them in a row."""
+_HUNG = "render_timeout"
+_FAILURE = Failure(
+    "rasterize",
+    "document_budget",
+    f"not tried: {MAX_HUNG_PAGES} pages of this document before it took more CPU time than they may",
+)
+
+
+class BudgetedRasterizer(Generic[ImageT]):
+    """A rasterizer for one shard, or a part of one, that does not try pages whose budget is known to be spent."""
+
+    def __init__(self, rasterizer: Rasterizer[ImageT]) -> None:
+        self._rasterizer = rasterizer
+        self._hung: defaultdict[str, set[int]] = defaultdict(set)  # page indices by document
+
+    async def rasterize(
+        self, source: PageRange, page_indices: Sequence[int], mode: str
+    ) -> AsyncIterator[RasterizedPage[ImageT]]:
+        """As the contract says, for page indices that ascend."""
+        pages = self._rasterizer.rasterize(source, page_indices, mode)
+        for page_index in page_indices:
+            if self._is_spent(source.doc_id, page_index):
+                yield RasterizedPage(page_index, renderer="", seconds=0.0, failure=_FAILURE)
+                continue
+            page = await anext(pages)
+            if page.failure is not None and page.failure.kind == _HUNG:
+                self._hung[source.doc_id].add(page_index)
+            yield page
+            del page  # or this loop would hold its pixels while the next one is rendered
+
+    async def close(self) -> None:
+        await self._rasterizer.close()
+
+    def _is_spent(self, doc_id: str, page_index: int) -> bool:
+        return sum(hung < page_index for hung in self._hung[doc_id]) >= MAX_HUNG_PAGES
+
+
+def within_budget(results: Sequence[PageResult]) -> Iterator[PageResult]:
+    """A shard's results, each document's in the order of its pages, by the rule."""
+    num_hung: Counter[str] = Counter()
+    for result in results:
+        if num_hung[result.doc_id] >= MAX_HUNG_PAGES:
+            yield _not_tried(result)
+            continue
+        num_hung[result.doc_id] += result.failure is not None and result.failure.kind == _HUNG
+        yield result
+
+
+def _not_tried(result: PageResult) -> PageResult:
+    return PageResult(
+        doc_id=result.doc_id,
+        source_uri=result.source_uri,
+        source_etag=result.source_etag,
+        page_index=result.page_index,
+        num_pages=result.num_pages,
+        outcome=Outcome.FAILED,
+        reason=_FAILURE.kind,
+        failure=_FAILURE,
+    )

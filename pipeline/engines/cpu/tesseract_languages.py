@@ -1,0 +1,54 @@
+"""Which languages the installed Tesseract has data for, asked before pages are: it would fail on each of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from quire.processes.child_process import child_environment
+
+_TIMEOUT_S = 300.0  # the long stop: a busy machine takes its time
+
+
+def missing_for_tesseract(languages: str, program: str = "tesseract") -> str:
+    """What Tesseract lacks to read these, and how to get it; empty if it lacks nothing.
+
+    `languages` as its option `-l` takes them: codes joined by "+", with a "~" before those that are not to be loaded.
+    """
+    path = shutil.which(program)
+    if path is None:
+        return f"the program {program}: apt-get install tesseract-ocr"
+    try:
+        there = _installed(path)
+    except (OSError, subprocess.SubprocessError) as exc:
+        return f"a {program} that runs: {getattr(exc, 'stderr', None) or exc}".strip()
+    wanted = [code.removeprefix("~") for code in languages.split("+")]
+    missing = [repr(code) for code in wanted if code not in there]
+    if not missing:
+        return ""
+    return (
+        f"data for {' and '.join(missing)} (it has {', '.join(there) or 'none'}): install the package of the language, "
+        "tesseract-ocr-CODE, or name another with --set tesseract.languages=CODE"
+    )
+
+
+def _installed(program: str) -> list[str]:
+    """A line says where the data lies, then there is one for each language."""
+    command = [program, "--list-langs"]
+    listed = subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_TIMEOUT_S,
+        env=environment_of_tesseract(),
+    )
+    return listed.stdout.splitlines()[1:]
+
+
+def environment_of_tesseract() -> dict[str, str]:
+    """A child process's, and where Tesseract finds its models if it is not where it looks itself."""
+    data = {name: os.environ[name] for name in ("TESSDATA_PREFIX",) if name in os.environ}
+    return {**child_environment(), **data, "OMP_THREAD_LIMIT": "1"}

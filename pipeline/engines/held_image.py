@@ -1,0 +1,61 @@
+"""A page's image, for as long as somebody needs it.
+
+Pixels are the bulk of what a run holds: ten megabytes a page against kilobytes of text. A model has read them after a
+fraction of a second and then writes for half a minute, so whoever reads them lets go of them at once. Who needs them
+again, because an engine died or a node took them along, has them made again.
+
+Does not know what an image is, nor how one is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Generic
+
+from quire.errors import PageRejected
+from quire.records import Failure, ImageT, RasterizedPage
+
+
+class ImageNotMade(PageRejected):
+    """`failure` is the rasterizer's own: that the source was changed meanwhile, say, and is to be planned again."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.kind, f"its image was let go, and could not be made again: {failure.message}")
+        self.failure = replace(failure, message=self.message)
+
+
+class HeldImage(Generic[ImageT]):
+    """One image of one page. For one user at a time.
+
+    `make_again` rasterizes the page once more at the same mode. `resize` is told how many bytes are held, at once and
+    whenever that changes.
+    """
+
+    def __init__(
+        self,
+        image: ImageT,
+        num_bytes: int,
+        make_again: Callable[[], Awaitable[RasterizedPage[ImageT]]],
+        resize: Callable[[int], None],
+    ) -> None:
+        self._image: ImageT | None = image
+        self._num_bytes = num_bytes
+        self._make_again = make_again
+        self._resize = resize
+        resize(num_bytes)
+
+    async def get(self) -> ImageT:
+        """The image, made again if it was let go. Raises `ImageNotMade` where that fails."""
+        if self._image is None:
+            page = await self._make_again()
+            if page.image is None:
+                raise ImageNotMade(page.failure or Failure("rasterize", "no_image", "the renderer gave no image"))
+            self._image = page.image
+            self._resize(self._num_bytes)
+        return self._image
+
+    def let_go(self) -> None:
+        """Forget the image. Safe to call twice."""
+        self._image = None
+        self._resize(0)

@@ -1,0 +1,67 @@
+"""What is read and what is written, told apart.
+
+Results are known by what they are: by their names, in a folder that has Quire's `quire.json`, whoever wrote them and
+whatever lies above them. Documents that lie between them are documents.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from quire.config.settings import StorageSettings
+from quire.errors import ConfigError, StorageError
+from quire.storage import open_folder
+from quire.storage.uris import is_s3_uri, local_path
+
+_FOLDERS = "documents|latents|markdown|nights|pages|plan|report|timings|usage"
+_PLACE = re.compile(rf"/(?=(?:{_FOLDERS})/|(?:quire|estimate)\.json$)")
+_RESULT = re.compile(
+    r"(?:quire|estimate)\.json|report/index\.html|markdown/.+\.md|latents/.+\.safetensors|usage/[^/]+\.json"
+    r"|(?:documents|nights|pages|plan|timings)/[^/]+\.parquet|nights/night-\d+\.txt",
+    re.DOTALL,
+)
+
+
+def refuse_own_output(sources: Sequence[str], output: str) -> None:
+    """Raise `ConfigError` if a source is the output folder or lies in it: nobody could say what is to be read."""
+    folder = _canonical(output)
+    for source in sources:
+        if not source.startswith("@") and _canonical(source).startswith(folder):
+            raise ConfigError(
+                f"the source {source} is the output folder {output}, or lies in it: write to another --output, which "
+                "may lie beside the source or in it"
+            )
+
+
+def result_filter(output: str, settings: StorageSettings) -> Callable[[str], bool]:
+    """Whether a URI names a result of Quire: in `output` (empty: nowhere), which may be about to become one, or in any
+    folder of results."""
+    own = _canonical(output) if output else None
+
+    @lru_cache
+    def holds_results(folder: str) -> bool:
+        try:
+            return _canonical(folder) == own or open_folder(folder, settings).exists("quire.json")
+        except (
+            ConfigError,
+            StorageError,
+        ):  # a line of a manifest that is no path, or may not be seen: its own error, later
+            return False
+
+    def is_result(uri: str) -> bool:
+        return any(
+            _RESULT.fullmatch(uri, place.end()) and holds_results(uri[: place.start()])
+            for place in _PLACE.finditer(uri)
+        )
+
+    return is_result
+
+
+def _canonical(uri: str) -> str:
+    """The same for all paths that lead to a folder; ends in a slash."""
+    if is_s3_uri(uri):
+        return uri if uri.endswith("/") else f"{uri}/"
+    return os.path.join(os.path.realpath(local_path(uri)), "")

@@ -1,0 +1,80 @@
+"""From a reference to a document: fetch it, hash it, open it in the sandbox.
+
+Whatever is wrong with the object becomes the document's status and detail; only faults of the store itself raise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from quire.errors import ObjectError
+from quire.rasterize.sandbox import Probe, Sandbox
+from quire.records import Document, DocumentRef, DocumentStatus
+from quire.storage.fetcher import MOST_FETCHES, Fetcher, changed_too_often
+from quire.storage.source_cache import SourceCache, SourceFile
+
+_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+
+
+class Prober:
+    """What planning calls for each new object. `num_fetches` are under way at a time."""
+
+    def __init__(
+        self, cache: SourceCache, sandbox: Sandbox, max_document_bytes: int, max_pages: int, num_fetches: int = 8
+    ) -> None:
+        self._fetcher = Fetcher(cache, num_fetches)
+        self._sandbox = sandbox
+        self._max_document_bytes = max_document_bytes
+        self._max_pages = max_pages
+
+    async def probe(self, ref: DocumentRef) -> Document:
+        if ref.size_bytes == 0:
+            return _document(ref, DocumentStatus.EMPTY, "the object has no bytes", _EMPTY_SHA256)
+        if ref.size_bytes > self._max_document_bytes:
+            limit_mb = self._max_document_bytes >> 20
+            return _document(
+                ref, DocumentStatus.TOO_LARGE, f"larger than {limit_mb} MB (setting plan.max_document_mb)"
+            )
+        try:
+            probe, file = await self._fetch_and_probe(ref)
+        except ObjectError as exc:
+            return _document(ref, DocumentStatus.UNREADABLE, str(exc))
+        if probe.num_pages > self._max_pages:
+            detail = f"{probe.num_pages} pages; the limit is {self._max_pages} (setting plan.max_document_pages)"
+            probe = replace(probe, status=DocumentStatus.TOO_LARGE, num_pages=0, detail=detail)
+        return Document(
+            uri=ref.uri,
+            etag=ref.etag,
+            size_bytes=file.size_bytes,
+            doc_id=file.doc_id,
+            media_type=probe.media_type,
+            num_pages=probe.num_pages,
+            status=probe.status,
+            detail=probe.detail,
+            metadata=probe.metadata,
+        )
+
+    async def _fetch_and_probe(self, ref: DocumentRef) -> tuple[Probe, SourceFile]:
+        """What the document is, and the file that was looked at. Fetches again if that changed before it was read, or
+        left the cache."""
+        for _ in range(MOST_FETCHES):
+            file = await self._fetcher.fetch_new(ref)
+            with file.held(ref.uri):
+                probe = await self._sandbox.probe(file.path)
+                if file.is_unchanged():
+                    return probe, file
+        raise changed_too_often(ref.uri)
+
+
+def _document(ref: DocumentRef, status: DocumentStatus, detail: str, doc_id: str = "") -> Document:
+    return Document(
+        uri=ref.uri,
+        etag=ref.etag,
+        size_bytes=max(0, ref.size_bytes),
+        doc_id=doc_id,
+        media_type="",
+        num_pages=0,
+        status=status,
+        detail=detail,
+    )

@@ -1,0 +1,97 @@
+"""Waiting for a process that may use so much CPU and no more.
+
+What a page costs in CPU is the page's; what it takes by the clock is the machine's, which may be busy with much else. A
+limit by the clock would let the load decide which pages fail. A process that uses no CPU at all is told by its state:
+one that sleeps waits for what it has brought about itself, one that could run, or was stopped, or waits for a disk, is
+kept from its work by the machine.
+
+This module ends no process and knows no pages. Linux only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from quire.errors import QuireError
+
+STUCK_AFTER_S = 300.0
+"""A process that has used next to no CPU for so long is not waited for any longer."""
+_LEAST_SHARE = 0.01  # of a core; what uses less is as good as still
+_SHORTEST_WAIT_S = 0.05
+
+Result = TypeVar("Result")
+
+
+class OverLimit(Exception):
+    """The work takes more CPU than it may, or has put itself to sleep. The same would happen again."""
+
+
+class Starved(Exception):
+    """The machine does not let the process work. Says nothing about what it works on."""
+
+
+async def within_cpu(
+    work: Awaitable[Result], pid: int, cpu_s: float, stuck_after_s: float = STUCK_AFTER_S
+) -> Result:
+    """The result of `work`, which the process `pid`, a child of this one, has to do with at most `cpu_s` seconds of
+    its CPU time, user and system, all threads. Raises `OverLimit`, `Starved`, and what `work` raises.
+
+    The clock counts only for a process that is still, and only by how often it was looked at: when this process and
+    that one are suspended together, no time has passed.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        began_s = seen_s = _cpu_time_s(pid)
+        still_s = 0.0
+        while True:
+            # One thread cannot use more CPU than time passes.
+            wait_s = min(max(cpu_s - (seen_s - began_s), _SHORTEST_WAIT_S), stuck_after_s / 4)
+            done, _ = await asyncio.wait({task}, timeout=wait_s)
+            last_s, seen_s = seen_s, max(seen_s, _cpu_time_s(pid))
+            if seen_s - began_s > cpu_s:
+                raise OverLimit(f"it takes more than {cpu_s:g} s of CPU")
+            if done:
+                return task.result()
+            still_s = still_s + wait_s if seen_s - last_s < _LEAST_SHARE * wait_s else 0.0
+            if still_s >= stuck_after_s:
+                raise _why_still(pid, stuck_after_s)
+    finally:
+        task.cancel()
+
+
+async def or_in_a_fresh_process(attempt: Callable[[], Awaitable[Result]], name: str) -> Result:
+    """The result of `attempt`, made once more where its process was starved; it takes a fresh process each time, called
+    `name` in the message. Raises `QuireError` if that is starved too, since no page or document may be blamed."""
+    with contextlib.suppress(Starved):
+        return await attempt()
+    try:
+        return await attempt()
+    except Starved as exc:
+        raise QuireError(
+            f"two {name} processes could not work, one after the other ({exc}): that is the machine's fault and no "
+            "document's. Give it room, then run again; what is done is kept"
+        ) from exc
+
+
+def _cpu_time_s(pid: int) -> float:
+    """CPU time of a process so far, 0 where it has gone."""
+    cpu_clock = (~pid << 3) | 2  # as clock_getcpuclockid(3) makes it, which Python lacks
+    with contextlib.suppress(OSError):
+        return time.clock_gettime(cpu_clock)
+    return 0.0
+
+
+def _why_still(pid: int, stuck_after_s: float) -> OverLimit | Starved:
+    state = "X"  # gone
+    with contextlib.suppress(OSError):
+        # The name before it, in brackets, may hold anything.
+        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    if state == "S":
+        return OverLimit(f"it waits for what never comes: {stuck_after_s:g} s without any CPU used")
+    why = {"T": "it was stopped", "t": "it is traced", "D": "it waits for a disk", "R": "it gets no CPU"}
+    return Starved(f"{why.get(state, 'it is gone')}, for {stuck_after_s:g} s")

@@ -1,0 +1,8 @@
+"""What a run leaves in its output folder, and the books that are kept of it.
+
+    write.py       a shard's rows → its files; the commit       assemble.py    pages → one text of a document
+    finish.py      documents that several shards share          ledger.py      is every page accounted for?
+    run_folder.py  whose folder it is: settings and versions    usage.py       what was used to make it
+
+In: results of pages. Out: tables and Markdown. Does not know how pages were read.
+"""

@@ -1,0 +1,115 @@
+"""After the last shard: what no single shard could write, and the check of the sums.
+
+Documents that span several shards are put together from their pages' rows, and so are those whose shard was killed just
+after its commit, and Markdown files that an earlier run was not to write; documents without pages (encrypted, broken,
+duplicates) get their row in `documents`. Finishing again does nothing more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+from quire.planning.plan_log import Planned, Replaced, read_part
+from quire.records import DocumentText, Outcome, PageText
+from quire.results.assemble import assemble
+from quire.results.ledger import Account, take_account
+from quire.results.write import ShardWriter
+from quire.storage import Folder
+from quire.tables.keys import documents_key, markdown_key, pages_key
+from quire.tables.parquet import num_rows, read_rows
+
+_COLUMNS = ["doc_id", "page_index", "outcome", "markdown", "num_output_tokens", "failure"]
+_NUM_LOOKUPS_IN_FLIGHT = 8
+
+
+def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account:
+    """Write the rest of `documents` for these parts of the plan, of which every shard is done, and return their books.
+    Raises `AccountingError` if they do not balance."""
+    account = take_account(folder, parts=parts)
+    account.insist()
+    written = {info.key for info in folder.list("documents/")}
+    replaced = Replaced(folder, parts)
+    table_only = dataclasses.replace(writer, write_markdown_files=False)
+
+    @lru_cache(maxsize=1)  # the end of a split document lies in one shard with the documents after it
+    def texts_of(shard_id: str) -> dict[str, list[PageText]]:
+        return _page_texts(folder, shard_id)
+
+    def text_of(planned: Planned) -> DocumentText | None:
+        pages = [page for shard_id, _, _ in planned.ranges for page in texts_of(shard_id)[planned.document.doc_id]]
+        return assemble(sorted(pages, key=lambda page: page.page_index)) if pages else None
+
+    for key in parts:
+        for name, members in _unwritten(folder, writer, key, written, replaced).items():
+            writer.write_documents(name, ((planned.document, text_of(planned)) for planned in members))
+        for name, members in _shrunk(folder, key, written, replaced).items():
+            table_only.write_documents(name, ((planned.document, text_of(planned)) for planned in members))
+    return account
+
+
+def _unwritten(
+    folder: Folder, writer: ShardWriter, part_key: str, written: Collection[str], replaced: Replaced
+) -> dict[str, list[Planned]]:
+    """The documents of a part by the file of `documents` that has them, without the files that are there with their
+    Markdown. Markdown is written before the table, so of each table one document tells of all."""
+    files = _files(folder, part_key, replaced)
+
+    def is_written(name: str) -> bool:
+        if documents_key(name) not in written:
+            return False
+        has_markdown = writer.write_markdown_files and any(planned.ranges for planned in files[name][:1])
+        return not has_markdown or folder.exists(markdown_key(files[name][0].document))
+
+    with ThreadPoolExecutor(_NUM_LOOKUPS_IN_FLIGHT) as lookups:
+        are_written = list(lookups.map(is_written, files))
+    return {name: files[name] for name, is_there in zip(files, are_written, strict=True) if not is_there}
+
+
+def _shrunk(
+    folder: Folder, part_key: str, written: Collection[str], replaced: Replaced
+) -> dict[str, list[Planned]]:
+    """The same of files from before some of their documents were planned again. The Markdown of the others stays: an
+    object that was edited since has a newer one under its name."""
+    gone = (planned for planned in read_part(folder, part_key) if replaced.has(part_key, planned))
+    names = {documents_name(part_key, planned) for planned in gone}
+    there = [name for name in sorted(names) if documents_key(name) in written]
+    files = _files(folder, part_key, replaced) if there else {}
+    return {name: files[name] for name in there if num_rows(folder, documents_key(name)) != len(files[name])}
+
+
+def _files(folder: Folder, part_key: str, replaced: Replaced) -> dict[str, list[Planned]]:
+    """The documents of a part that count, by the file of `documents` that has them, which may be none."""
+    files: dict[str, list[Planned]] = {}
+    for planned in read_part(folder, part_key):
+        members = files.setdefault(documents_name(part_key, planned), [])
+        if not replaced.has(part_key, planned):
+            members.append(planned)
+    return files
+
+
+def documents_name(part_key: str, planned: Planned) -> str:
+    """The file of `documents` that holds the row of a document of this part of the plan: one for all documents without
+    pages, one for the documents of each shard, and one for each split document, since a long text is held in memory
+    while it is written."""
+    if not planned.ranges:
+        return part_key.removeprefix("plan/").removesuffix(".parquet")
+    kind = "shard" if len(planned.ranges) == 1 else "document"
+    return f"{kind}={planned.ranges[0][0]}"  # a split document fills its first shard alone
+
+
+def _page_texts(folder: Folder, shard_id: str) -> dict[str, list[PageText]]:
+    """A shard's pages by doc_id."""
+    texts: dict[str, list[PageText]] = {}
+    for row in read_rows(folder, pages_key(shard_id), _COLUMNS):
+        page = PageText(
+            page_index=row["page_index"],
+            outcome=Outcome(row["outcome"]),
+            markdown=row["markdown"],
+            num_output_tokens=row["num_output_tokens"],
+            failure_kind=row["failure"]["kind"] if row["failure"] else "",
+        )
+        texts.setdefault(row["doc_id"], []).append(page)
+    return texts

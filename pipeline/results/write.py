@@ -1,0 +1,72 @@
+"""Committing: a shard's rows become one Parquet file, whole or absent, named after the shard.
+
+The pages file is written only if no other run was first; it is the checkpoint, so a kill at any point leaves either a
+finished shard or one that is converted again. What is derived from it (documents, Markdown) is written by whoever has
+the rows that it holds: two runs may find different bytes at a source that changes between them, and only the rows that
+count may speak.
+A kill between the two leaves documents unwritten; `finish` writes them.
+
+Does not know how pages came to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from quire.records import Document, DocumentText, Outcome, PageResult, PageText, PageTiming, Shard
+from quire.results.assemble import assemble
+from quire.storage import Folder
+from quire.tables.keys import documents_key, markdown_key, pages_key, timings_key
+from quire.tables.parquet import put_once, to_parquet
+from quire.tables.schema import DOCUMENTS, PAGES, TIMINGS, document_row, page_row, timing_row
+
+
+@dataclass(frozen=True, slots=True)
+class ShardWriter:
+    """Writes into one output folder. `provenance`: the columns that are the same for every page of a run."""
+
+    folder: Folder
+    provenance: Mapping[str, str]
+    write_markdown_files: bool = True
+
+    def write(self, shard: Shard, pages: Sequence[PageResult], timings: Sequence[PageTiming]) -> bool:
+        """Commit a shard. Returns False if another run had committed other rows of it already."""
+        self._put_table(timings_key(shard.shard_id), map(timing_row, timings), TIMINGS)
+        rows = (page_row(page, self.provenance) for page in pages)
+        do_count = put_once(self.folder, pages_key(shard.shard_id), to_parquet(rows, PAGES))
+        if do_count and shard.documents:
+            self.write_documents(f"shard={shard.shard_id}", _whole_documents(shard, pages))
+        return do_count
+
+    def write_documents(self, name: str, documents: Iterable[tuple[Document, DocumentText | None]]) -> None:
+        """Write `documents/<name>.parquet`, which may come out empty, and the Markdown files of the documents that have
+        a text."""
+        rows = []
+        for document, text in documents:
+            rows.append(document_row(document, text, self.provenance["config_fingerprint"]))
+            if text is not None and self.write_markdown_files:
+                self.folder.put(markdown_key(document), text.markdown_file.encode())
+        self._put_table(documents_key(name), rows, DOCUMENTS)
+
+    def _put_table(self, key: str, rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> None:
+        self.folder.put(key, to_parquet(rows, schema))
+
+
+def _whole_documents(shard: Shard, pages: Sequence[PageResult]) -> Iterable[tuple[Document, DocumentText | None]]:
+    texts: dict[str, list[PageText]] = {}
+    for page in pages:
+        texts.setdefault(page.doc_id, []).append(_page_text(page))
+    return ((document, assemble(texts[document.doc_id])) for document in shard.documents)
+
+
+def _page_text(page: PageResult) -> PageText:
+    return PageText(
+        page_index=page.page_index,
+        outcome=Outcome(page.outcome),
+        markdown=page.markdown,
+        num_output_tokens=page.recognition.num_output_tokens if page.recognition else 0,
+        failure_kind=page.failure.kind if page.failure else "",
+    )

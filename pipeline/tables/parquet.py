@@ -1,0 +1,150 @@
+"""Parquet files in a folder: rows to bytes, and columns back. Knows no columns in particular (see `schema.py`).
+
+Pages of a file carry checksums, which are looked at when they are read. A file that is damaged raises `DamagedResults`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from quire.errors import DamagedResults
+from quire.storage import Folder
+from quire.tables.schema import LATER_COLUMNS
+
+
+def to_parquet(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> bytes:
+    """Rows as the bytes of a Parquet file; the same rows give the same bytes."""
+    return table_to_parquet(pa.Table.from_pylist(list(rows), schema=schema))
+
+
+def table_to_parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def put_once(folder: Folder, key: str, data: bytes) -> bool:
+    """Write a file that nobody writes twice. True if the key now holds these bytes, False if it holds others.
+
+    "It exists" may be the answer to one's own write, of which the first answer was lost (`Folder.put_if_absent`): only
+    the bytes tell. Another run's bytes that are the same say the same.
+    """
+    return folder.put_if_absent(key, data) or folder.get(key) == data
+
+
+def read_table(folder: Folder, key: str) -> pa.Table:
+    """The whole table."""
+    source = pa.BufferReader(folder.get(key))
+    with _damage_named(folder, key):
+        return _read(source)
+
+
+def read_metadata(folder: Folder, key: str) -> dict[str, str]:
+    """What a file's schema says beside its columns. Fetches the end of the file alone."""
+    source = _ranged_file(folder, key)
+    with _damage_named(folder, key):
+        found = _open(source).schema_arrow.metadata or {}
+    return {name.decode(): value.decode() for name, value in found.items()}
+
+
+def num_rows(folder: Folder, key: str) -> int:
+    """Of one file. Fetches the end of it alone."""
+    source = _ranged_file(folder, key)
+    with _damage_named(folder, key):
+        return int(_open(source).metadata.num_rows)
+
+
+def read_rows(
+    folder: Folder, key: str, columns: list[str] | None = None, doc_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Rows of one file as dictionaries: all of them, or those of one document. Fetches only what it needs. A column
+    that an older version did not write is None."""
+    source = _ranged_file(folder, key) if columns else pa.BufferReader(folder.get(key))
+    with _damage_named(folder, key):
+        table = _read(source, {*columns, "doc_id"} if columns and doc_id else columns)
+        if doc_id:
+            table = table.filter(pc.equal(table["doc_id"], doc_id))
+        for name in LATER_COLUMNS.intersection(columns or ()).difference(table.column_names):
+            table = table.append_column(name, pa.nulls(len(table)))
+        rows: list[dict[str, Any]] = (table.select(columns) if columns else table).to_pylist()
+    return rows
+
+
+@contextmanager
+def _damage_named(folder: Folder, key: str) -> Generator[None]:
+    """What Arrow says of bytes that are no table, or another one, becomes `DamagedResults`."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError) as exc:
+        remedy = _REMEDIES.get(key.partition("/")[0], _MADE_ANEW)
+        raise DamagedResults(f"{folder.uri}/{key} is damaged: {remedy} ({_first_line(exc)})") from exc
+
+
+_MADE_ANEW = "delete this file alone and run again, which makes it anew; or bring it back from a copy"
+_REMEDIES = {
+    "plan": "bring it back from a copy, or convert into a new output folder",
+    "timings": "delete this file, which nothing but the report reads; or bring it back from a copy",
+}
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0][:200]
+
+
+def _read(source: Any, columns: Iterable[str] | None = None) -> pa.Table:
+    """In this thread alone: a thread of Arrow's that still has a Python object in hand when the interpreter ends takes
+    the process down with a signal, after its work is done. Reading ahead (`pre_buffer`) is done by such threads, even
+    where `use_threads` is false."""
+    return _open(source).read(list(columns) if columns else None, use_threads=False)
+
+
+def _open(source: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
+
+
+_READ_AHEAD_BYTES = 64 << 10  # columns side by side come in one request; those after a column of texts in another
+
+
+def _ranged_file(folder: Folder, key: str) -> io.BufferedReader:
+    """An object as a file that fetches only what is read of it: a few columns of a table are a small part."""
+    return io.BufferedReader(_RangedFile(folder, key), _READ_AHEAD_BYTES)
+
+
+class _RangedFile(io.RawIOBase):
+    """Each read is a request."""
+
+    def __init__(self, folder: Folder, key: str) -> None:
+        self._folder, self._key = folder, key
+        self._size_bytes = folder.info(key).size_bytes
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
+        self._position = origin + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        length = min(len(view), self._size_bytes - self._position)
+        if length <= 0:
+            return 0
+        view[:length] = self._folder.get_range(self._key, self._position, length)
+        self._position += length
+        return length
