@@ -14,6 +14,7 @@
     │       ├── PermissionDenied
     │       ├── Unreadable      it is there, and cannot be read
     │       └── SourceChanged   it does not hold the bytes that were listed or planned
+    ├── UnreadableDocument      the one document that was asked for cannot be opened
     ├── MissingDependency       an optional package or program is not installed
     ├── GuardNotApplied         the installed vLLM does not apply the repetition guard
     ├── EngineFailure           the engines cannot go on (they die faster than they may be restarted)
@@ -93,6 +94,10 @@ class Unreadable(ObjectError):
 
 
 class SourceChanged(ObjectError):
+    pass
+
+
+class UnreadableDocument(QuireError):
     pass
 
 

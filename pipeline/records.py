@@ -106,6 +106,19 @@ class Document:
     duplicate_of: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
 
+    def pages(self, start: int, stop: int) -> PageRange:
+        """Its pages `start` (included) to `stop` (excluded)."""
+        return PageRange(
+            uri=self.uri,
+            etag=self.etag,
+            size_bytes=self.size_bytes,
+            doc_id=self.doc_id,
+            media_type=self.media_type,
+            num_pages=self.num_pages,
+            start=start,
+            stop=stop,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PageRange:

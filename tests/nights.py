@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from quire.api.results import Run
 from quire.config.settings import Settings
 from quire.engines.scripted_engine import journal_counts
 from quire.jobs.convert import convert
 from quire.jobs.nightly import nightly
 from quire.jobs.plan import Inputs
-from quire.nights.current import current_documents, current_pages
 from quire.nights.log import latest_night
 from quire.storage import Folder, open_folder
 from tests import documents
@@ -200,6 +200,10 @@ class Nights:
         return open_folder(self.output, self.settings.storage)
 
     @property
+    def results(self) -> Run:
+        return Run(self.folder)
+
+    @property
     def inputs(self) -> Inputs:
         return Inputs((self.living.bucket.uri,), (), self.output)
 
@@ -265,7 +269,7 @@ class Nights:
                 *(row[name] for name in ("doc_id", "status", "num_pages")),
                 row["num_failed"] or 0,
             ]
-        texts = {row.pop("uri"): row for row in current_documents(self.folder)}
+        texts = {row.pop("uri"): row for row in self.results.live_documents.select("text", "page_ends")}
         assert texts == {
             uri: {name: row[name] for name in ("doc_id", "text", "page_ends")}
             for uri, row in expected.items()
@@ -275,7 +279,7 @@ class Nights:
         for page in read_table(fresh, "pages").to_pylist():
             pages.setdefault(page["doc_id"], []).append({name: page[name] for name in _PAGE_COLUMNS})
         now: dict[str, list[dict[str, Any]]] = {}
-        for page in current_pages(self.folder, _PAGE_COLUMNS):
+        for page in self.results.live_pages.select(*_PAGE_COLUMNS):
             now.setdefault(page["uri"], []).append({name: page[name] for name in _PAGE_COLUMNS})
         assert {uri: _in_order(rows) for uri, rows in now.items()} == {
             uri: _in_order(pages[row["doc_id"]]) for uri, row in expected.items() if row["num_pages"]

@@ -24,9 +24,14 @@ def load_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
 
     Values of overrides are TOML values; what is no TOML value counts as a string. Raises `ConfigError`.
     """
-    table = _read_toml(path) if path else {}
+    table = read_toml(path) if path else {}
     for override in overrides:
         _apply(override, table)
+    return settings_of(table)
+
+
+def settings_of(table: dict[str, Any]) -> Settings:
+    """Settings from a table of sections, as TOML gives one. Raises `ConfigError`."""
     _refuse_unknown(table, Settings, "")
     table["engine"] = _with_profile(table.get("engine", {}))
     try:
@@ -50,7 +55,8 @@ def _with_profile(engine: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**PROFILES[profile].engine_defaults(str(name)), **engine, "profile": profile}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Raises `ConfigError` for a file that cannot be read or is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:

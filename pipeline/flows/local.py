@@ -49,7 +49,7 @@ async def convert_with(
     counts: Tally = Counter()
     cache = open_cache(settings.flow, settings.storage)
     rasterizer = FetchingRasterizer(cache, sandbox, settings.plan.num_fetches)
-    async with _engines(settings) as engine:
+    async with running_engines(settings) as engine:
         meter = FlowMeter(rasterizer, engine, report)
         num_renderers = settings.render.num_workers or num_cores()
         run_meter = RunMeter(machinery(settings, 1, num_cores(), num_renderers), report)
@@ -73,7 +73,8 @@ async def convert_with(
 
 
 @asynccontextmanager
-async def _engines(settings: Settings) -> AsyncGenerator[EnginePool[PageImage]]:
+async def running_engines(settings: Settings) -> AsyncGenerator[EnginePool[PageImage]]:
+    """A pool of the one engine that the settings name, in this process and its children."""
     pool: EnginePool[PageImage] = EnginePool(
         [LocalHost(lambda: make_engine(settings))],
         settings.engine,

@@ -7,43 +7,47 @@ object, once for each URI, wherever its bytes were first found. One file is read
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+
+import pyarrow as pa
 
 from quire.nights.log import latest_night
 from quire.storage import Folder
-from quire.tables.parquet import read_rows
+from quire.tables.parquet import read_columns
+from quire.tables.schema import DOCUMENTS, PAGES
 
 _Files = dict[str, dict[str, list[str]]]  # URIs by doc_id, by file
 
 
-def current_documents(folder: Folder, columns: Sequence[str] = ("text", "page_ends")) -> Iterator[dict[str, Any]]:
-    """One row a live object that has a text: its `uri`, `doc_id`, and these columns of `documents`."""
+def live_documents(folder: Folder, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """One row a live object that has a text: its `uri`, `doc_id`, and these columns of `documents`; None: all. A table
+    for each file."""
     files: _Files = {}
     for row in _live(folder, "documents_file"):
         files.setdefault(row["documents_file"], {}).setdefault(row["doc_id"], []).append(row["uri"])
-    return _rows(folder, files, columns)
+    return _tables(folder, files, DOCUMENTS, columns)
 
 
-def current_pages(
-    folder: Folder, columns: Sequence[str] = ("page_index", "outcome", "markdown")
-) -> Iterator[dict[str, Any]]:
-    """One row a page of each live object: its `uri`, `doc_id`, and these columns of `pages`. A document's pages come in
-    order, unless it is spread over several shards."""
+def live_pages(folder: Folder, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """One row a page of each live object: its `uri`, `doc_id`, and these columns of `pages`; None: all. A table for
+    each file. A document's pages come in order, unless it is spread over several shards."""
     files: _Files = {}
     for row in _live(folder, "pages_files"):
         for file in row["pages_files"]:
             files.setdefault(file, {}).setdefault(row["doc_id"], []).append(row["uri"])
-    return _rows(folder, files, columns)
+    return _tables(folder, files, PAGES, columns)
 
 
-def _live(folder: Folder, files: str) -> list[dict[str, Any]]:
+def _live(folder: Folder, files: str) -> list[dict[str, object]]:
     """The live objects with pages."""
     live = latest_night(folder).live.select(["uri", "doc_id", "num_pages", files])
     return [row for row in live.to_pylist() if row["num_pages"]]
 
 
-def _rows(folder: Folder, files: _Files, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for key, uris in files.items():
-        for row in read_rows(folder, key, ["doc_id", *columns]):
-            for uri in uris.get(row["doc_id"], ()):
-                yield {"uri": uri, **row}
+def _tables(folder: Folder, files: _Files, schema: pa.Schema, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+    wanted = list(dict.fromkeys(["doc_id", *(schema.names if columns is None else columns)]))
+    for key, uris_of in files.items():
+        table = read_columns(folder, key, schema, wanted)
+        doc_ids = table["doc_id"].to_pylist()
+        rows = [(index, uri) for index, doc_id in enumerate(doc_ids) for uri in uris_of.get(doc_id, ())]
+        uris = pa.array([uri for _, uri in rows], pa.string())
+        yield table.take(pa.array([index for index, _ in rows], pa.int64())).add_column(0, "uri", uris)

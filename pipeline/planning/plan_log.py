@@ -118,7 +118,7 @@ def shards_of(part: Sequence[Planned]) -> Iterator[Shard]:
     documents: dict[str, list[Document]] = {}
     for planned in part:
         for shard_id, start, stop in planned.ranges:
-            ranges.setdefault(shard_id, []).append(_page_range(planned.document, start, stop))
+            ranges.setdefault(shard_id, []).append(planned.document.pages(start, stop))
         if len(planned.ranges) == 1:
             documents.setdefault(planned.ranges[0][0], []).append(planned.document)
     for shard_id, members in ranges.items():
@@ -182,16 +182,3 @@ def _from_row(row: dict[str, Any]) -> Planned:
 def _named_value(entry: dict[str, str] | tuple[str, str]) -> tuple[str, str]:
     """A pair already where the plan is of version 1, whose column `metadata` is a map."""
     return (entry["name"], entry["value"]) if isinstance(entry, dict) else entry
-
-
-def _page_range(document: Document, start: int, stop: int) -> PageRange:
-    return PageRange(
-        uri=document.uri,
-        etag=document.etag,
-        size_bytes=document.size_bytes,
-        doc_id=document.doc_id,
-        media_type=document.media_type,
-        num_pages=document.num_pages,
-        start=start,
-        stop=stop,
-    )

@@ -6,7 +6,7 @@ Pages of a file carry checksums, which are looked at when they are read. A file 
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,6 +45,32 @@ def read_table(folder: Folder, key: str) -> pa.Table:
     source = pa.BufferReader(folder.get(key))
     with _damage_named(folder, key):
         return _read(source)
+
+
+def read_columns(folder: Folder, key: str, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Columns of one file, all of them by default, as this version's schema has them, whichever version wrote the file:
+    a column that it lacks is null. Fetches only what it needs. Raises KeyError for a column that the schema lacks."""
+    fields = [schema.field(name) for name in (schema.names if columns is None else columns)]
+    source = _ranged_file(folder, key) if columns is not None else pa.BufferReader(folder.get(key))
+    with _damage_named(folder, key):
+        there = set(_open(source).schema_arrow.names)
+        source.seek(0)
+        table = _read(source, [field.name for field in fields if field.name in there])
+        arrays = [
+            _as_type(table[field.name], field.type) if field.name in there else pa.nulls(len(table), field.type)
+            for field in fields
+        ]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=schema.metadata))
+
+
+def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    if pa.types.is_map(column.type):  # of version 1, which some readers could not take
+        rows = [
+            None if row is None else [{"name": name, "value": value} for name, value in row]
+            for row in column.to_pylist()
+        ]
+        return pa.chunked_array([pa.array(rows, wanted)])
+    return column if column.type == wanted else column.cast(wanted)
 
 
 def read_metadata(folder: Folder, key: str) -> dict[str, str]:

@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 
-from quire.config.settings import StorageSettings
+from quire.api.results import open_run
 from quire.engines.scripted_engine import journal_counts
 from quire.errors import ConfigError, NotFound, TooManyGone
 from quire.jobs.nightly import nightly
 from quire.jobs.plan import Inputs, make_plan
-from quire.nights.current import current_documents
 from quire.nights.log import latest_night
-from quire.storage import open_folder
 from tests import documents
 from tests.conftest import TestBucket
 from tests.nights import LivingBucket, LocalBucket, Nights, S3Bucket, go_through, sha256
@@ -77,7 +75,7 @@ async def test_every_change_by_its_name_and_only_new_bytes_are_read(nights: Nigh
         "f.pdf": "added",
     }
     assert num_pages_read(nights) == 6
-    texts = {Path(row["uri"]).name: row["text"] for row in current_documents(nights.folder)}
+    texts = {Path(row["uri"]).name: row["text"] for row in nights.results.live_documents}
     assert texts["a.pdf"] == texts["f.pdf"]
     assert len(set(texts.values())) == 4 and len(texts) == 5
 
@@ -129,7 +127,7 @@ async def test_what_cannot_be_read_is_not_deleted(nights: Nights) -> None:
     report = await nightly(inputs, nights.settings, use_ray=False)
     assert report.has_failures and not report.is_recorded
     assert "unreadable  1     " in report.describe() and "b.pdf" in report.describe()
-    assert [Path(row["uri"]).name for row in current_documents(nights.folder)] == ["a.pdf", "b.pdf", "c.pdf"]
+    assert [Path(row["uri"]).name for row in nights.results.live_documents] == ["a.pdf", "b.pdf", "c.pdf"]
     manifest.write_text(f"{folder}/a.pdf\n{folder}/c.pdf\n")
     await nightly(inputs, nights.settings, use_ray=False)
     assert state(nights) == {"a.pdf": "", "b.pdf": "deleted", "c.pdf": ""}
@@ -142,7 +140,7 @@ async def test_bytes_that_were_planned_and_moved_before_they_were_read(nights: N
     await nights.run()
     failures = [row["failure"]["kind"] for row in read_table(nights.folder, "pages").to_pylist() if row["failure"]]
     assert failures == ["source_missing"], "the books keep what happened"
-    assert "moved.pdf" in {Path(row["uri"]).name for row in current_documents(nights.folder)}
+    assert "moved.pdf" in {Path(row["uri"]).name for row in nights.results.live_documents}
     await nights.check_against_a_fresh_run(str(nights.directory / "fresh"))
 
 
@@ -245,7 +243,7 @@ def test_the_command_its_page_and_its_exit_codes(tmp_path: Path) -> None:
     assert third.returncode == 7 and "--allow-deletions" in third.stderr
     assert quire(*arguments, "--allow-deletions").returncode == 0
     assert sha256((source / "only.pdf").read_bytes()) in {
-        row["doc_id"] for row in current_documents(open_folder(str(output), StorageSettings()))
+        row["doc_id"] for row in open_run(str(output)).live_documents
     }
 
 

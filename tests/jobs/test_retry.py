@@ -14,6 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from quire.api.results import open_run
 from quire.config.settings import Settings, StorageSettings
 from quire.errors import RunStopped
 from quire.jobs.convert import convert, convert_command
@@ -22,7 +23,6 @@ from quire.jobs.nightly import nightly
 from quire.jobs.plan import Inputs, make_plan
 from quire.jobs.retry import with_failed
 from quire.jobs.status import describe_account
-from quire.nights.current import current_documents, current_pages
 from quire.planning.plan_log import part_keys, read_part
 from quire.rasterize.sandbox import Sandbox
 from quire.report.funnel import funnel
@@ -147,9 +147,9 @@ def test_nights_go_along_with_what_is_tried_again(inputs: Inputs, tmp_path: Path
     assert [Path(uri).name for uri in report.changes["retried"]] == ["hard.pdf", "z-copy.pdf"]
     assert report.pages == Counter(ocr=2) and not report.has_failures()
     assert not night(inputs).is_recorded
-    texts = {Path(row["uri"]).name: row["text"] for row in current_documents(out(inputs))}
+    texts = {Path(row["uri"]).name: row["text"] for row in open_run(inputs.output).live_documents}
     assert len(texts) == 5 and texts["hard.pdf"] == texts["z-copy.pdf"] != ""
-    assert {row["outcome"] for row in current_pages(out(inputs))} == {"ocr", "blank"}
+    assert {row["outcome"] for row in open_run(inputs.output).live_pages} == {"ocr", "blank"}
     arguments = [*inputs.sources, "--output", inputs.output, "--retry-failed"]
     refused = CliRunner().invoke(convert_command, arguments)
     assert refused.exit_code == 2 and "quire nightly --retry-failed" in refused.output
