@@ -68,7 +68,8 @@ def convert_command(
 ) -> None:
     """Convert the documents of SOURCES into Markdown and Parquet below --output.
 
-    SOURCES are s3:// prefixes or objects, local folders or files, or globs like 'docs/**/*.pdf' (quoted).
+    SOURCES are prefixes or objects in s3://, gs:// or az://, https:// documents, local folders or files, or globs like
+    'docs/**/*.pdf' (quoted).
     Running it again goes on where it was stopped, takes what is new, and repeats nothing that is done.
 
     \b

@@ -48,9 +48,14 @@ def sources_and_output(command: _Command) -> _Command:
             "--manifest",
             multiple=True,
             metavar="FILE",
-            help="A file (local or s3://) with one URI a line; may be given with SOURCES or instead of them.",
+            help="A file (local, or a URI) with one URI or path a line; may be given with SOURCES or instead of them.",
         ),
-        click.option("--output", required=True, metavar="URI", help="Where results go: s3://… or a local folder."),
+        click.option(
+            "--output",
+            required=True,
+            metavar="URI",
+            help="Where results go: s3://…, gs://…, az://… or a local folder.",
+        ),
         click.option(
             "--passwords",
             type=click.Path(path_type=Path, dir_okay=False, exists=True),

@@ -31,6 +31,7 @@ from quire.records import DocumentRef, DocumentStatus
 from quire.results.run_folder import claim, fingerprint_in, note_versions, refuse_other_settings
 from quire.storage import Folder, open_folder
 from quire.storage.cache_folder import open_cache
+from quire.storage.uris import SHARED_STORES, is_listable
 from quire.tables.keys import committed_shards
 
 _A4_PT = (595, 842)
@@ -54,6 +55,8 @@ class Inputs:
             raise ConfigError("nothing to read: name a bucket, folder, glob or file, or give --manifest FILE")
         if not all(name.removeprefix("@").strip() for name in (*self.sources, *self.manifests, self.output)):
             raise ConfigError("a source, a manifest or --output is empty: is a variable of your script not set?")
+        if not is_listable(self.output):
+            raise ConfigError(f"web servers are read from only: write to {SHARED_STORES} or a local folder")
         refuse_own_output(self.sources, self.output)
 
     def refs(self, settings: Settings) -> Iterator[DocumentRef]:
@@ -116,7 +119,8 @@ def plan_command(
 ) -> None:
     """List and probe the documents of SOURCES and write the plan to --output.
 
-    SOURCES are s3:// prefixes or objects, local folders or files, or globs like 'docs/**/*.pdf' (quoted).
+    SOURCES are prefixes or objects in s3://, gs:// or az://, https:// documents, local folders or files, or globs like
+    'docs/**/*.pdf' (quoted).
     Planning again looks only at what is new or has changed.
     """
     settings = pinned(settings_from(**options))

@@ -13,6 +13,7 @@
     │       │   └── NothingThere  what a person named is not there, or holds nothing to read
     │       ├── PermissionDenied
     │       ├── Unreadable      it is there, and cannot be read
+    │       │   └── TooLarge    there is more of it than is read
     │       └── SourceChanged   it does not hold the bytes that were listed or planned
     ├── UnreadableDocument      the one document that was asked for cannot be opened
     ├── MissingDependency       an optional package or program is not installed
@@ -90,6 +91,10 @@ class PermissionDenied(ObjectError):
 
 
 class Unreadable(ObjectError):
+    pass
+
+
+class TooLarge(Unreadable):
     pass
 
 

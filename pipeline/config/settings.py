@@ -36,7 +36,8 @@ _PAGES_PER_SHARD = {"rapidocr": 16, "tesseract": 16, "http": 64}
 class StorageSettings:
     """How object stores are reached. None means: what the AWS configuration and environment say.
 
-    Credentials are never settings: they come from boto3's usual chain.
+    Credentials are never settings: they come from boto3's usual chain, or Google's, or Azure's. Settings of endpoints
+    and buckets are S3's; `anonymous`, `etag_is_md5` and those of tries are for all.
     """
 
     endpoint_url: str | None = None

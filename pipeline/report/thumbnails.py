@@ -22,7 +22,7 @@ from quire.records import PageImage
 from quire.report.excerpts import Key
 from quire.report.notable import NotablePage
 from quire.storage.cache_folder import open_cache
-from quire.storage.uris import is_s3_uri
+from quire.storage.uris import is_remote
 
 MODE = "side384"  # the whole page at its own aspect: no padding to cut off, nothing stretched
 _QUALITY = 55
@@ -75,7 +75,7 @@ async def _thumbnail(page: NotablePage, rasterizer: FetchingRasterizer) -> Thumb
     source = page.source
     if page.failure_stage == "rasterize":  # it would hang, crash or fail again
         return Thumbnail(missing=f"cannot be rendered: {page.failure_kind}")
-    if is_s3_uri(source.uri) and source.size_bytes > _MAX_FETCH_BYTES:
+    if is_remote(source.uri) and source.size_bytes > _MAX_FETCH_BYTES:
         return Thumbnail(missing=f"not fetched: the document has {source.size_bytes >> 20} MB")
     try:
         async for rasterized in rasterizer.rasterize(source, [page.page_index], MODE):

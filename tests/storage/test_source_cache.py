@@ -139,7 +139,7 @@ def test_what_a_manifest_lists_in_vain_is_not_found(moto_bucket: TestBucket, tmp
     lines = [
         f"{moto_bucket.uri}/absent",
         "s3://no-such-bucket-here/a",
-        "gs://b/a",
+        "ftp://b/a",
         "/absent",
         "s3:///a",
     ]
