@@ -17,6 +17,7 @@
     │       └── SourceChanged   it does not hold the bytes that were listed or planned
     ├── UnreadableDocument      the one document that was asked for cannot be opened
     ├── MissingDependency       an optional package or program is not installed
+    ├── NotStarted              a child process cannot be started
     ├── GuardNotApplied         the installed vLLM does not apply the repetition guard
     ├── EngineFailure           the engines cannot go on (they die faster than they may be restarted)
     ├── RunStopped              a limit or the canary ended a run before its end; it can go on
@@ -108,6 +109,10 @@ class UnreadableDocument(QuireError):
 
 class MissingDependency(QuireError):
     """The message says what to install."""
+
+
+class NotStarted(QuireError):
+    pass
 
 
 class GuardNotApplied(QuireError):

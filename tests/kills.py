@@ -201,11 +201,7 @@ class KillRig:
     def _calls_of(self, name: str, shards: set[str]) -> int:
         """Engine calls for the pages of these shards."""
         pages = {
-            (source.doc_id, index)
-            for shard in planned_shards(self.output(name))
-            if shard.shard_id in shards
-            for source in shard.ranges
-            for index in range(source.start, source.stop)
+            page for shard in planned_shards(self.output(name)) if shard.shard_id in shards for page in shard.pages
         }
         counts = journal_counts(self._journal(name))
         return sum(number for (doc_id, index, _), number in counts.items() if (doc_id, index) in pages)

@@ -109,7 +109,7 @@ class _Reader:
             limits = settings.plan
             prober = Prober(cache, sandbox, limits.max_document_mb << 20, limits.max_document_pages)
             rasterizer = FetchingRasterizer(cache, sandbox)
-            stack.push_async_callback(rasterizer.close)
+            stack.callback(rasterizer.close)
             engines = await stack.enter_async_context(running_engines(settings))
             return cls(settings, prober, rasterizer, engines, stack.pop_all())
 

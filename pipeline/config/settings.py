@@ -336,4 +336,4 @@ def environment(name: str) -> str:
 
 def api_key(http: HttpSettings) -> str:
     """The server's key, empty where there is none. Keep it out of logs, errors and files."""
-    return os.environ.get(http.api_key_variable, "")
+    return environment(http.api_key_variable)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +18,9 @@ from quire.records import DocumentRef, DocumentStatus
 from quire.results.finish import documents_name
 from quire.storage import Folder
 from quire.tables.keys import documents_key, pages_key
-from quire.tables.parquet import read_rows
+from quire.tables.parquet import read_many, read_rows
 
 _COLUMNS = ["doc_id", "outcome", "failure", "marks", "num_output_tokens"]
-_NUM_READERS = 8
 
 
 @dataclass(slots=True)
@@ -113,11 +111,10 @@ def _count_pages(folder: Folder, contents: Iterable[Planned]) -> dict[str, PageC
         return read_rows(folder, pages_key(shard_id), _COLUMNS)
 
     counts: dict[str, PageCounts] = {}
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
-        for shard_id, rows in zip(documents, readers.map(read, documents), strict=True):
-            for row in rows:
-                if row["doc_id"] in documents[shard_id]:
-                    _count(row, counts.setdefault(row["doc_id"], PageCounts()))
+    for shard_id, rows in read_many(read, documents):
+        for row in rows:
+            if row["doc_id"] in documents[shard_id]:
+                _count(row, counts.setdefault(row["doc_id"], PageCounts()))
     return counts
 
 

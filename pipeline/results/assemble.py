@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import py3langid
 
@@ -39,6 +40,21 @@ def assemble(pages: Sequence[PageText]) -> DocumentText:
         num_tokens=num_tokens or None,
         markdown_file=_markdown_file(pages),
     )
+
+
+def page_texts(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[PageText]]:
+    """Of rows of `pages`, by doc_id."""
+    texts: dict[str, list[PageText]] = {}
+    for row in rows:
+        page = PageText(
+            page_index=row["page_index"],
+            outcome=Outcome(row["outcome"]),
+            markdown=row["markdown"],
+            num_output_tokens=row["num_output_tokens"],
+            failure_kind=row["failure"]["kind"] if row["failure"] else "",
+        )
+        texts.setdefault(row["doc_id"], []).append(page)
+    return texts
 
 
 def page_text(text: str, page_ends: Sequence[int], page_index: int) -> str:

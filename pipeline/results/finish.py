@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 from quire.planning.plan_log import Planned, Replaced, read_part
-from quire.records import DocumentText, Outcome, PageText
-from quire.results.assemble import assemble
+from quire.records import DocumentText, PageText
+from quire.results.assemble import assemble, page_texts
 from quire.results.ledger import Account, take_account
 from quire.results.write import ShardWriter
 from quire.storage import Folder
 from quire.tables.keys import documents_key, markdown_key, pages_key
-from quire.tables.parquet import num_rows, read_rows
+from quire.tables.parquet import num_rows, read_many, read_rows
 
 _COLUMNS = ["doc_id", "page_index", "outcome", "markdown", "num_output_tokens", "failure"]
-_NUM_LOOKUPS_IN_FLIGHT = 8
 
 
 def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account:
@@ -36,7 +34,7 @@ def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account
 
     @lru_cache(maxsize=1)  # the end of a split document lies in one shard with the documents after it
     def texts_of(shard_id: str) -> dict[str, list[PageText]]:
-        return _page_texts(folder, shard_id)
+        return page_texts(read_rows(folder, pages_key(shard_id), _COLUMNS))
 
     def text_of(planned: Planned) -> DocumentText | None:
         pages = [page for shard_id, _, _ in planned.ranges for page in texts_of(shard_id)[planned.document.doc_id]]
@@ -63,9 +61,7 @@ def _unwritten(
         has_markdown = writer.write_markdown_files and any(planned.ranges for planned in files[name][:1])
         return not has_markdown or folder.exists(markdown_key(files[name][0].document))
 
-    with ThreadPoolExecutor(_NUM_LOOKUPS_IN_FLIGHT) as lookups:
-        are_written = list(lookups.map(is_written, files))
-    return {name: files[name] for name, is_there in zip(files, are_written, strict=True) if not is_there}
+    return {name: files[name] for name, is_there in read_many(is_written, files) if not is_there}
 
 
 def _shrunk(
@@ -98,18 +94,3 @@ def documents_name(part_key: str, planned: Planned) -> str:
         return part_key.removeprefix("plan/").removesuffix(".parquet")
     kind = "shard" if len(planned.ranges) == 1 else "document"
     return f"{kind}={planned.ranges[0][0]}"  # a split document fills its first shard alone
-
-
-def _page_texts(folder: Folder, shard_id: str) -> dict[str, list[PageText]]:
-    """A shard's pages by doc_id."""
-    texts: dict[str, list[PageText]] = {}
-    for row in read_rows(folder, pages_key(shard_id), _COLUMNS):
-        page = PageText(
-            page_index=row["page_index"],
-            outcome=Outcome(row["outcome"]),
-            markdown=row["markdown"],
-            num_output_tokens=row["num_output_tokens"],
-            failure_kind=row["failure"]["kind"] if row["failure"] else "",
-        )
-        texts.setdefault(row["doc_id"], []).append(page)
-    return texts

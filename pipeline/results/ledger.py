@@ -7,9 +7,8 @@ the same books; only `finish` insists that they balance.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +17,12 @@ from quire.planning.plan_log import CONVERTED, Planned, Replaced, part_keys, rea
 from quire.records import NUM_EMBEDDED_FILES, DocumentStatus, Outcome, PageRange, Shard
 from quire.storage import Folder
 from quire.tables.keys import committed_shards, pages_key
-from quire.tables.parquet import read_rows
+from quire.tables.parquet import read_many, read_rows
 
 Row = dict[str, Any]
 
 COLUMNS = ("doc_id", "page_index", "outcome", "failure", "marks")
 NUM_FAILED_NAMED = 20
-_NUM_READERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +128,22 @@ def take_account(
     replaced = Replaced(folder, keys)
     account = Account(parts=tuple(keys), bytes_again=replaced.doc_ids, objects_again=replaced.objects)
     done = committed_shards(folder)  # after the plan: a shard is planned before it is written
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
-        for key in keys:
-            part = read_part(folder, key)
-            _count_planned(part, account)
-            _count_documents((planned for planned in part if not replaced.has(key, planned)), account)
-            shards = list(shards_of(part))
-            gone_ids = {p.document.doc_id for p in part if p.ranges and replaced.has(key, p)}
-            account.num_shards += len(shards)
-            written = [shard for shard in shards if shard.shard_id in done]
-            for shard, rows in _read_ahead(readers, written, lambda shard: read(folder, shard)):
-                done.discard(shard.shard_id)
-                _check_rows(shard, rows, account)
-                account.losses += _losses(shard, rows, gone_ids, is_loss)
-                live = [row for row in rows if row["doc_id"] not in gone_ids]
-                account.pages += Counter(replaced=len(rows) - len(live))
-                _count_pages(shard, live, account)
-                observe(shard, live)
+    for key in keys:
+        part = read_part(folder, key)
+        _count_planned(part, account)
+        _count_documents((planned for planned in part if not replaced.has(key, planned)), account)
+        shards = list(shards_of(part))
+        gone_ids = {p.document.doc_id for p in part if p.ranges and replaced.has(key, p)}
+        account.num_shards += len(shards)
+        written = [shard for shard in shards if shard.shard_id in done]
+        for shard, rows in read_many(lambda shard: read(folder, shard), written):
+            done.discard(shard.shard_id)
+            _check_rows(shard, rows, account)
+            account.losses += _losses(shard, rows, gone_ids, is_loss)
+            live = [row for row in rows if row["doc_id"] not in gone_ids]
+            account.pages += Counter(replaced=len(rows) - len(live))
+            _count_pages(shard, live, account)
+            observe(shard, live)
     if done and part_keys(folder) == keys:  # or else another run has planned them meanwhile
         account.problems.append(f"{len(done)} page files belong to no planned shard, one of them {min(done)}")
     return account
@@ -175,25 +172,9 @@ def _count_documents(live: Iterable[Planned], account: Account) -> None:
             account.unread[document.uri] = (status.value, document.detail)
 
 
-def _read_ahead(
-    readers: ThreadPoolExecutor, shards: Iterable[Shard], read: Callable[[Shard], list[Row]]
-) -> Iterator[tuple[Shard, list[Row]]]:
-    """Shards with their rows, in order; at most a few more are in memory than the one that is being looked at."""
-    waiting: deque[tuple[Shard, Future[list[Row]]]] = deque()
-    for shard in shards:
-        waiting.append((shard, readers.submit(read, shard)))
-        if len(waiting) > _NUM_READERS:
-            first, rows = waiting.popleft()
-            yield first, rows.result()
-    while waiting:
-        first, rows = waiting.popleft()
-        yield first, rows.result()
-
-
 def _check_rows(shard: Shard, rows: list[Row], account: Account) -> None:
     account.num_shards_done += 1
-    wanted = [(r.doc_id, index) for r in shard.ranges for index in range(r.start, r.stop)]
-    if [(row["doc_id"], row["page_index"]) for row in rows] != wanted:
+    if [(row["doc_id"], row["page_index"]) for row in rows] != shard.pages:
         account.problems.append(f"shard {shard.shard_id} has not the rows that were planned for it")
     if any((row["outcome"] == Outcome.FAILED) != isinstance(row["failure"], dict) for row in rows):
         account.problems.append(f"shard {shard.shard_id} has a failed page without a reason, or the reverse")

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from quire.records import Document, DocumentText, Outcome, PageResult, PageText, PageTiming, Shard
-from quire.results.assemble import assemble
+from quire.records import Document, DocumentText, PageResult, PageTiming, Shard
+from quire.results.assemble import assemble, page_texts
 from quire.storage import Folder
 from quire.tables.keys import documents_key, markdown_key, pages_key, timings_key
 from quire.tables.parquet import put_once, to_parquet
@@ -35,10 +35,10 @@ class ShardWriter:
     def write(self, shard: Shard, pages: Sequence[PageResult], timings: Sequence[PageTiming]) -> bool:
         """Commit a shard. Returns False if another run had committed other rows of it already."""
         self._put_table(timings_key(shard.shard_id), map(timing_row, timings), TIMINGS)
-        rows = (page_row(page, self.provenance) for page in pages)
+        rows = [page_row(page, self.provenance) for page in pages]
         do_count = put_once(self.folder, pages_key(shard.shard_id), to_parquet(rows, PAGES))
         if do_count and shard.documents:
-            self.write_documents(f"shard={shard.shard_id}", _whole_documents(shard, pages))
+            self.write_documents(f"shard={shard.shard_id}", _whole_documents(shard, rows))
         return do_count
 
     def write_documents(self, name: str, documents: Iterable[tuple[Document, DocumentText | None]]) -> None:
@@ -55,18 +55,8 @@ class ShardWriter:
         self.folder.put(key, to_parquet(rows, schema))
 
 
-def _whole_documents(shard: Shard, pages: Sequence[PageResult]) -> Iterable[tuple[Document, DocumentText | None]]:
-    texts: dict[str, list[PageText]] = {}
-    for page in pages:
-        texts.setdefault(page.doc_id, []).append(_page_text(page))
+def _whole_documents(
+    shard: Shard, rows: Iterable[Mapping[str, object]]
+) -> Iterable[tuple[Document, DocumentText | None]]:
+    texts = page_texts(rows)
     return ((document, assemble(texts[document.doc_id])) for document in shard.documents)
-
-
-def _page_text(page: PageResult) -> PageText:
-    return PageText(
-        page_index=page.page_index,
-        outcome=Outcome(page.outcome),
-        markdown=page.markdown,
-        num_output_tokens=page.recognition.num_output_tokens if page.recognition else 0,
-        failure_kind=page.failure.kind if page.failure else "",
-    )
