@@ -52,10 +52,10 @@ UV_COMPILE = $(CERTIFICATES) $(UV) pip compile --upgrade --quiet --no-config $(P
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stock check fast slow soak lock slow-test-programs clean
+.PHONY: help setup demo test stock check fast slow soak reference lock slow-test-programs clean
 
 help:  ## list what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: $(INSTALLED)  ## make .venv with Quire and all that the demo and the tests need
 
@@ -101,6 +101,9 @@ check: setup  ## ruff and pyrefly
 	$(BIN)/ruff format --check
 	@$(BIN)/python -m tests.modules > $(VENV)/modules.json
 	$(BIN)/pyrefly check --module-names $(VENV)/modules.json
+
+reference: setup  ## write docs/settings.md anew, from the settings themselves
+	@$(BIN)/python -m quire.jobs.settings_reference docs/settings.md
 
 # The lock with vLLM comes first: the one without it agrees with it, so that installing the second adds to the first.
 lock: $(UV)  ## bring the locks up to date with what they are made from

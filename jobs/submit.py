@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quire.config.settings import Settings, environment, fingerprint
+from quire.config.results import fingerprint
+from quire.config.settings import Settings, environment
 from quire.errors import ConfigError, QuireError
 from quire.jobs.cluster_jobs import address_option, follow, open_job_server
 from quire.jobs.convert import convert_command

@@ -26,10 +26,11 @@ Pixels = NDArray[np.uint8]
 
 
 class DocumentStatus(StrEnum):
-    """What planning found out about a document. Pages are planned for `ok` and `truncated` only."""
+    """What planning found out about a document. Pages are planned for `ok`, `truncated` and `partial` only."""
 
     OK = "ok"
     TRUNCATED = "truncated"  # the end of the file is missing; the pages that can be found are converted
+    PARTIAL = "partial"  # pages of it are left out, as the setting plan.pages wants; `detail` says which are read
     ENCRYPTED = "encrypted"  # no password given opens it
     CORRUPT = "corrupt"
     EMPTY = "empty"  # zero bytes, or a document of zero pages
@@ -155,6 +156,10 @@ class Shard:
     def pages(self) -> list[tuple[str, int]]:
         """Each by doc_id and page index, in the order of the ranges."""
         return [(r.doc_id, index) for r in self.ranges for index in range(r.start, r.stop)]
+
+    def page_indices(self, doc_id: str) -> list[int]:
+        """A document's pages that lie in this shard, in order."""
+        return [index for r in self.ranges if r.doc_id == doc_id for index in range(r.start, r.stop)]
 
 
 INK_MAP_SIDE = 32
@@ -366,10 +371,12 @@ class PageText:
 
 @dataclass(frozen=True, slots=True)
 class DocumentText:
-    """A document put together. `languages`: (ISO 639-1 code, share of the letters), most frequent first."""
+    """A document put together. `page_ends` and `page_indices` (0-based): of the pages that were planned.
+    `languages`: (ISO 639-1 code, share of the letters), most frequent first."""
 
     text: str
     page_ends: tuple[int, ...]
+    page_indices: tuple[int, ...]
     counts: dict[Outcome, int]
     languages: tuple[tuple[str, float], ...]
     num_tokens: int | None

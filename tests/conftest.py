@@ -27,7 +27,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import quire.rasterize.mupdf  # noqa: F401 - leaves out a second of PyMuPDF, whose next importer has it
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.storage import Folder, open_folder
 from tests.rigs.azure_server import ACCOUNT, KEY, AzureHandler
 from tests.rigs.endpoint import Endpoint

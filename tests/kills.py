@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.engines.scripted_engine import journal_counts
 from quire.planning.plan_log import planned_shards
 from quire.storage import Folder, open_folder

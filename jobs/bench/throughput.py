@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from quire.config.settings import Settings, StorageSettings
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
 from quire.engines.choose import ladder, make_engine
 from quire.flows.local import convert_locally

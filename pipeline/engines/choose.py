@@ -11,8 +11,9 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from quire.config.engines import EngineSettings
 from quire.config.profiles import DEFAULT_PROFILES, PROFILES
-from quire.config.settings import EngineSettings, Settings, api_key
+from quire.config.settings import Settings, api_key
 from quire.engines.base import EngineNeeds, LocalEngine
 from quire.engines.cpu.tesseract_languages import missing_for_tesseract
 from quire.engines.gpu.device import has_gpu

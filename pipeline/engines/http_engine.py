@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 import openai
 from PIL import Image
 
-from quire.config.settings import EngineSettings, HttpSettings
+from quire.config.engines import EngineSettings, HttpSettings
 from quire.engines.bounded import is_being_cancelled
 from quire.engines.page_content import content_of
 from quire.errors import ConfigError, EngineAway, EngineDead, EngineFailure, PageRejected

@@ -26,7 +26,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequ
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
-from quire.config.settings import EngineSettings
+from quire.config.engines import EngineSettings
 from quire.engines.bounded import Late, within
 from quire.engines.held_image import HeldImage, Rasterized
 from quire.engines.keeper import Keeper

@@ -39,9 +39,9 @@ def live_pages(folder: Folder, columns: Sequence[str] | None = None) -> Iterator
 
 
 def _live(folder: Folder, files: str) -> list[dict[str, Any]]:
-    """The live objects with pages."""
-    live = latest_night(folder).live.select(["uri", "doc_id", "num_pages", files])
-    return [row for row in live.to_pylist() if row["num_pages"]]
+    """The live objects of which pages were read."""
+    live = latest_night(folder).live.select(list({"uri", "doc_id", "pages_files", files}))
+    return [row for row in live.to_pylist() if row["pages_files"]]
 
 
 def _tables(folder: Folder, files: _Files, schema: pa.Schema, columns: Sequence[str] | None) -> Iterator[pa.Table]:

@@ -60,7 +60,7 @@ def look_up(
             part, planned = by_content[document.doc_id]
         if document.status is DocumentStatus.UNREADABLE:
             unreadable[uri] = document.detail
-        elif any((shard_id, document.doc_id) in lost for shard_id, _, _ in planned.ranges):
+        elif any((shard_id, document.doc_id) in lost for shard_id in planned.shard_ids):
             unreadable[uri] = "its bytes went or changed while they were being read"
             lost_uris.append(uri)
         else:
@@ -92,7 +92,8 @@ def _planned_contents(
     return {
         planned.document.doc_id: (part, planned)
         for part, planned in _plan(folder, parts)
-        if planned.ranges and planned.document.doc_id in wanted
+        if (planned.ranges or planned.document.status is DocumentStatus.PARTIAL)
+        and planned.document.doc_id in wanted
     }
 
 
@@ -104,7 +105,7 @@ def _count_pages(folder: Folder, contents: Iterable[Planned]) -> dict[str, PageC
     """By doc_id. Reads each file once, a few columns of it."""
     documents: dict[str, set[str]] = {}
     for planned in contents:
-        for shard_id, _, _ in planned.ranges:
+        for shard_id in planned.shard_ids:
             documents.setdefault(shard_id, set()).add(planned.document.doc_id)
 
     def read(shard_id: str) -> list[dict[str, Any]]:
@@ -136,5 +137,5 @@ def _content(part: str, planned: Planned, pages: Mapping[str, PageCounts]) -> Co
         num_failed=pages[document.doc_id].outcomes["failed"] if planned.ranges else 0,
         name=document.output_name,
         documents_file=documents_key(documents_name(part, planned)),
-        pages_files=tuple(pages_key(shard_id) for shard_id, _, _ in planned.ranges),
+        pages_files=tuple(map(pages_key, planned.shard_ids)),
     )

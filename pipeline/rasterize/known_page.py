@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from quire.config.settings import RenderSettings
+from quire.config.sections import RenderSettings
 from quire.engines.held_image import Rasterized
 from quire.rasterize.sandbox import Sandbox
 from quire.records import PageImage, PageRange

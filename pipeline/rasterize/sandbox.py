@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from quire.config.settings import RenderSettings
+from quire.config.sections import RenderSettings
 from quire.engines.held_image import Hold, Rasterized, hold_for_once
 from quire.errors import MissingDependency
 from quire.processes.child_pool import Child, ChildPool, ChildSpec

@@ -30,15 +30,17 @@ def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account
     account.insist()
     written = {info.key for info in folder.list("documents/")}
     replaced = Replaced(folder, parts)
-    table_only = dataclasses.replace(writer, write_markdown_files=False)
+    text = dataclasses.replace(writer.text, write_markdown_files=False)
+    table_only = dataclasses.replace(writer, text=text)
 
     @lru_cache(maxsize=1)  # the end of a split document lies in one shard with the documents after it
     def texts_of(shard_id: str) -> dict[str, list[PageText]]:
         return page_texts(read_rows(folder, pages_key(shard_id), _COLUMNS))
 
     def text_of(planned: Planned) -> DocumentText | None:
-        pages = [page for shard_id, _, _ in planned.ranges for page in texts_of(shard_id)[planned.document.doc_id]]
-        return assemble(sorted(pages, key=lambda page: page.page_index)) if pages else None
+        document = planned.document
+        pages = [page for shard_id in planned.shard_ids for page in texts_of(shard_id)[document.doc_id]]
+        return assemble(pages, planned.page_indices, document.num_pages, writer.text) if pages else None
 
     for key in parts:
         for name, members in _unwritten(folder, writer, key, written, replaced).items():
@@ -58,7 +60,7 @@ def _unwritten(
     def is_written(name: str) -> bool:
         if documents_key(name) not in written:
             return False
-        has_markdown = writer.write_markdown_files and any(planned.ranges for planned in files[name][:1])
+        has_markdown = writer.text.write_markdown_files and any(planned.ranges for planned in files[name][:1])
         return not has_markdown or folder.exists(markdown_key(files[name][0].document))
 
     return {name: files[name] for name, is_there in read_many(is_written, files) if not is_there}
@@ -92,5 +94,5 @@ def documents_name(part_key: str, planned: Planned) -> str:
     while it is written."""
     if not planned.ranges:
         return part_key.removeprefix("plan/").removesuffix(".parquet")
-    kind = "shard" if len(planned.ranges) == 1 else "document"
-    return f"{kind}={planned.ranges[0][0]}"  # a split document fills its first shard alone
+    kind = "shard" if len(planned.shard_ids) == 1 else "document"
+    return f"{kind}={planned.shard_ids[0]}"  # a split document fills its first shard alone

@@ -14,7 +14,7 @@ from typing import Any
 
 from quire.errors import AccountingError
 from quire.planning.plan_log import CONVERTED, Planned, Replaced, part_keys, read_part, shards_of
-from quire.records import NUM_EMBEDDED_FILES, DocumentStatus, Outcome, PageRange, Shard
+from quire.records import NUM_EMBEDDED_FILES, Document, DocumentStatus, Outcome, PageRange, Shard
 from quire.storage import Folder
 from quire.tables.keys import committed_shards, pages_key
 from quire.tables.parquet import read_many, read_rows
@@ -23,6 +23,7 @@ Row = dict[str, Any]
 
 COLUMNS = ("doc_id", "page_index", "outcome", "failure", "marks")
 NUM_FAILED_NAMED = 20
+_NO_LOSS = (DocumentStatus.DUPLICATE, DocumentStatus.IGNORED, DocumentStatus.PARTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,9 @@ class Loss:
 class Account:
     """What a run has done so far. `problems` names every sum that does not agree; empty is good.
 
-    `unread` holds the documents of which no page could be planned, duplicates and what is ignored aside, unless a later
-    look at the same URI went better. `failed` names the first failed pages, as many as a person wants to see.
+    `unread` holds the documents of which no page could be planned, unless a later look at the same URI went better;
+    duplicates, what is ignored, and documents without a page that is wanted aside. `failed` names the first failed
+    pages, as many as a person wants to see.
     """
 
     documents: Counter[str] = field(default_factory=Counter)  # by status
@@ -154,10 +156,16 @@ def _count_planned(part: list[Planned], account: Account) -> None:
         document = planned.document
         num_planned = sum(stop - start for _, start, stop in planned.ranges)
         account.num_pages += num_planned
-        if num_planned != (document.num_pages if document.status in CONVERTED else 0):
+        if not _is_planned_as_it_should(document, num_planned):
             account.problems.append(
                 f"{document.uri} has {document.num_pages} pages, {num_planned} of them planned"
             )
+
+
+def _is_planned_as_it_should(document: Document, num_planned: int) -> bool:
+    if document.status is DocumentStatus.PARTIAL:
+        return num_planned < document.num_pages
+    return num_planned == (document.num_pages if document.status in CONVERTED else 0)
 
 
 def _count_documents(live: Iterable[Planned], account: Account) -> None:
@@ -166,7 +174,7 @@ def _count_documents(live: Iterable[Planned], account: Account) -> None:
         account.documents[status.value] += 1
         if status in CONVERTED and NUM_EMBEDDED_FILES in dict(document.metadata):
             account.num_with_embedded_files += 1
-        if planned.ranges or status in (DocumentStatus.DUPLICATE, DocumentStatus.IGNORED):
+        if planned.ranges or status in _NO_LOSS:
             account.unread.pop(document.uri, None)
         else:
             account.unread[document.uri] = (status.value, document.detail)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import os
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.storage.base import Downloaded, Folder, ObjectInfo
 from quire.storage.local import LocalFolder
 from quire.storage.uris import local_path, scheme_of, split_uri

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import FolderNotFound, NotFound, StorageError
 from quire.storage.base import Downloaded, ObjectInfo, too_large
 from quire.storage.buckets import open_bucket

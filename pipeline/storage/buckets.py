@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from functools import lru_cache
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.storage.obstore_bucket import ObstoreBucket
 from quire.storage.uris import Scheme
 

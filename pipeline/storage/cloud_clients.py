@@ -16,7 +16,8 @@ from typing import Any
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, HTTPStore
 
-from quire.config.settings import StorageSettings, environment
+from quire.config.sections import StorageSettings
+from quire.config.settings import environment
 from quire.errors import StorageError, StoreMisconfigured, Unreadable
 from quire.storage.cloud_errors import AZURE_VOCABULARY, GOOGLE_VOCABULARY, WEB_VOCABULARY
 from quire.storage.obstore_bucket import (

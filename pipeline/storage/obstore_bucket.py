@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import StorageError, StoreMisconfigured, Unreadable
 from quire.storage.store_errors import AWKWARD_REMEDY, BodyCutShort, Vocabulary
 from quire.storage.tries import Notice

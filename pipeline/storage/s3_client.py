@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import CredentialsRefused, StoreMisconfigured
 from quire.storage.obstore_bucket import (
     CONNECT_TIMEOUT_S,

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import (
     ConfigError,
     DestinationGone,

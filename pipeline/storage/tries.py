@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.storage.store_errors import BodyDamaged, Vocabulary, has_given_up, is_transient
 
 T = TypeVar("T")

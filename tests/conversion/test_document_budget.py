@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import RenderSettings, StorageSettings
+from quire.config.sections import RenderSettings, StorageSettings
 from quire.conversion.document_budget import MAX_HUNG_PAGES, BudgetedRasterizer, within_budget
 from quire.engines.held_image import Hold, Rasterized, hold_for_once
 from quire.flows.local import convert_with

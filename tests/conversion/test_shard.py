@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import Settings, StorageSettings
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings
 from quire.conversion.admission import Admission
 from quire.conversion.shard import Converter, check_complete, convert_shard
 from quire.engines.held_image import HeldImage, Hold, Rasterized
@@ -77,7 +78,7 @@ async def test_a_whole_run(tmp_path: Path) -> None:
     assert len(by_document) == len(pages)
     for row in table.to_pylist():
         document = by_document[row["source_uri"]]
-        assert page_text(document["text"], document["page_ends"], row["page_index"]) == row["markdown"]
+        assert page_text(document["text"], document["page_ends"], row["page_index"], "\n\n") == row["markdown"]
         assert (row["outcome"] == "blank") == (row["page_index"] == 2)
         assert row["failure"] is None
         assert row["width_px"] in (1239, 1240)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from quire.config.settings import EngineSettings
+from quire.config.engines import EngineSettings
 from quire.engines.held_image import HeldImage, Rasterized, hold_for_once
 from quire.engines.pool import EnginePool
 from quire.engines.slot import EngineHost, Slot, State

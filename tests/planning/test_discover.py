@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import ConfigError, CredentialsRefused, NotFound
 from quire.planning.discover import discover, read_manifest, refuse_own_output
 from quire.planning.discover.leftovers import is_leftover

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from quire.config.settings import RenderSettings, StorageSettings
+from quire.config.sections import RenderSettings, StorageSettings
 from quire.engines.held_image import Rasterized
 from quire.errors import ConfigError, StorageError
 from quire.planning.discover import discover

@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster
 from ray.exceptions import RayError, RayTaskError
 from ray.experimental import get_object_locations
 
-from quire.config.settings import RaySettings, StorageSettings
+from quire.config.sections import RaySettings, StorageSettings
 from quire.conversion.shard import ShardQueue
 from quire.engines.held_image import HeldImage, hold_for_once
 from quire.engines.scripted_engine import journal_counts

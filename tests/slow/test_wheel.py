@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.results.run_folder import read
 from quire.storage import open_folder
 from tests import documents

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import (
     ConfigError,
     CredentialsRefused,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from quire.config.settings import PlanSettings, StorageSettings
+from quire.config.sections import PlanSettings, StorageSettings
 from quire.errors import StorageError
 from quire.nights.log import Night, commit_night
 from quire.planning.plan import plan

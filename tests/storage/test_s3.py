@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from obstore import exceptions
 from obstore.store import MemoryStore
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import CredentialsRefused, NotFound, StorageError
 from quire.storage import open_folder, open_object
 from quire.storage.local import TEMPORARY_PREFIX

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import ConfigError, NotFound, StorageError
 from quire.storage import Downloaded, Folder, open_folder, open_object
 from quire.storage.uris import canonical_uri, local_path, local_uri, split_uri, storable_name

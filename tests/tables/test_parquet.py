@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import DamagedResults
 from quire.storage import Folder, open_folder
 from quire.tables.parquet import read_many, read_rows, read_table, to_parquet
@@ -113,7 +113,7 @@ def test_reading_starts_no_thread(tmp_path: Path) -> None:
     open_folder(str(tmp_path), StorageSettings()).put("pages/a.parquet", to_parquet(ROWS, SCHEMA))
     program = f"""
 import os
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.storage import open_folder
 from quire.tables.parquet import read_rows, read_table
 

@@ -96,7 +96,7 @@ class Runner:
         pool: EnginePool[ImageRef] = EnginePool(hosts, settings.engine, self._known_page)
         pool.start()
         folder = open_folder(output_uri, settings.storage)
-        writer = ShardWriter(folder, self._work.provenance, settings.text.write_markdown_files)
+        writer = ShardWriter(folder, self._work.provenance, settings.text)
         meter = FlowMeter(RayRasterizer(self._work), pool, ray_report(output_uri))
         converter = make_converter(settings, meter, meter, writer.write, lambda page: None)
         look = functools.partial(meter.look, converter.admission)

@@ -17,7 +17,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from quire.config.settings import FlowSettings, RenderSettings, Settings, StorageSettings
+from quire.config.sections import FlowSettings, RenderSettings, StorageSettings
+from quire.config.settings import Settings
 from quire.conversion.document_budget import BudgetedRasterizer
 from quire.engines.base import LocalEngine
 from quire.engines.choose import make_engine

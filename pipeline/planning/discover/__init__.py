@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import NotFound, NothingThere, ObjectError
 from quire.planning.discover.manifest import looked_up, manifest_lines, read_manifest
 from quire.planning.discover.patterns import PATTERN_CHARACTERS, compile_pattern, is_match

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import ConfigError, NotFound, ObjectError
 from quire.planning.discover.reference import reference
 from quire.records import DocumentRef

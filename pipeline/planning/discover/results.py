@@ -11,15 +11,15 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import ConfigError, StorageError
 from quire.storage import open_folder
 from quire.storage.uris import canonical_uri, is_remote, local_path
 
-_FOLDERS = "documents|latents|markdown|nights|pages|plan|report|timings|usage"
+_FOLDERS = "documents|latents|limits|markdown|nights|pages|plan|report|timings|usage"
 _PLACE = re.compile(rf"/(?=(?:{_FOLDERS})/|(?:quire|estimate)\.json$)")
 _RESULT = re.compile(
-    r"(?:quire|estimate)\.json|report/index\.html|markdown/.+\.md|latents/.+\.safetensors|usage/[^/]+\.json"
+    r"(?:quire|estimate)\.json|report/index\.html|markdown/.+\.md|latents/.+\.safetensors|(?:limits|usage)/[^/]+\.json"
     r"|(?:documents|nights|pages|plan|timings)/[^/]+\.parquet|nights/night-\d+\.txt",
     re.DOTALL,
 )

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from quire.config.settings import FlowSettings, Settings
+from quire.config.sections import FlowSettings
+from quire.config.settings import Settings
 from quire.conversion.shard import convert_shards
 from quire.engines.held_image import HeldImage
 from quire.flows.converter import make_converter
