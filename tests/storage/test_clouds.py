@@ -63,21 +63,21 @@ def cache(tmp_path: Path) -> SourceCache:
 
 def test_faults_change_nothing(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cloud.put("in/large.pdf", BODY)
-    faults = FaultRates(slow_down=0.05, reset=0.1, cut_body=0.2, lost_answer=0.3)
+    faults = FaultRates(slow_down=0.04, reset=0.08, cut_body=0.1, lost_answer=0.15)
     with fault_proxy(cloud.objects.port, faults, seed=1, burst_length=1) as proxy:
         monkeypatch.setenv(_ENDPOINTS[cloud.scheme], proxy.url)
         folder = cloud.folder("in")
-        for index in range(6):
+        for index in range(12):
             folder.put(f"put/{index}", BODY[:index])
             folder.put_if_absent(f"create/{index}", b"first")
             assert not folder.put_if_absent(f"create/{index}", b"second")
             assert folder.download("large.pdf", tmp_path / "copy").sha256 == hashlib.sha256(BODY).hexdigest()
-        assert len(keys_of(folder)) == 1 + 2 * 6
+        assert len(keys_of(folder)) == 1 + 2 * 12
         folder.delete("put/0")
         assert {"slow_down", "reset", "cut_body", "lost_answer"} <= set(proxy.counts), proxy.counts
     objects = cloud.objects.containers[cloud.name]
     assert {key: stored.data for key, stored in objects.items() if key.startswith("in/create")} == {
-        f"in/create/{index}": b"first" for index in range(6)
+        f"in/create/{index}": b"first" for index in range(12)
     }
 
 
