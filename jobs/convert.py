@@ -47,8 +47,8 @@ from quire.results.finish import finish
 from quire.results.ledger import Account, take_account
 from quire.results.run_folder import provenance
 from quire.results.write import ShardWriter
-from quire.tables.keys import committed_shards
 from quire.storage import Folder, open_folder
+from quire.tables.keys import committed_shards
 
 
 @click.command("convert", short_help="Convert documents to Markdown and Parquet.")

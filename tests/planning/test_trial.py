@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from quire.api.results import Run
 from quire.config.sections import StorageSettings
 from quire.config.settings import Settings
 from quire.engines.scripted_engine import journal_counts
@@ -15,7 +16,6 @@ from quire.jobs.convert import convert, convert_command
 from quire.jobs.nightly import nightly
 from quire.jobs.plan import Inputs, make_plan, plan_command
 from quire.jobs.status import describe_limits, status_command
-from quire.nights.current import current_documents
 from quire.planning.limits import limits
 from quire.results.assemble import page_text
 from quire.results.ledger import Account, take_account
@@ -108,7 +108,7 @@ async def test_a_corpus_of_some_pages_is_kept_night_by_night(tmp_path: Path, out
         (tmp_path / f"in/same as {name}").write_bytes(data)
     report = await nightly(inputs_of(tmp_path), scripted_settings(tmp_path, "plan.pages=2-"), use_ray=False)
     assert report.live == {"partial": 4} and report.pages == {"ocr": 2} and not report.has_failures()
-    live = {Path(row["uri"]).name: row["page_indices"] for row in current_documents(out, ["page_indices"])}
+    live = {Path(row["uri"]).name: row["page_indices"] for row in Run(out).live_documents.select("page_indices")}
     assert live == {"b.pdf": [1, 2], "same as b.pdf": [1, 2]}
 
 
