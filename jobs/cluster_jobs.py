@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from quire.config.extras import RAY, install
 from quire.errors import MissingDependency
 from quire.jobs.ending import run
 from quire.jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_UNFINISHED
@@ -40,7 +41,7 @@ def open_job_server(address: str) -> JobServer:
     try:
         from quire.flows.ray_jobs import JobServer
     except ImportError as exc:
-        raise MissingDependency("clusters need the package ray: pip install 'quire-ocr[ray]'") from exc
+        raise MissingDependency(f"clusters need the package ray: {install([RAY])}") from exc
     return JobServer(address)
 
 

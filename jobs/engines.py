@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from textwrap import fill
-from typing import get_args, get_type_hints
 
 import click
 
-from quire.config.engines import EngineSettings
-from quire.config.profiles import DEFAULT_PROFILES, PROFILES, Profile
+from quire.config.engines import KINDS, EngineKind
+from quire.config.profiles import PROFILES, Profile
+from quire.config.sections import EngineSettings
 from quire.config.settings import Settings
-from quire.engines.choose import what_is_missing
+from quire.flows.requirements import missing_for_engine
 
 _WIDTH = 110
 
@@ -31,30 +30,38 @@ def engines_command(profile: str | None) -> None:
 
 def _engines() -> list[str]:
     lines = ["engine      can run here"]
-    for name in get_args(get_type_hints(EngineSettings)["name"]):
-        settings = replace(Settings(), engine=replace(EngineSettings(), name=name))
-        missing = what_is_missing(settings)
-        lines.append(f"{name:<12}{f'no, needs {missing}' if missing else 'yes'}")
-    return [*lines, "scripted reads nothing: it makes words up, for tests and benchmarks"]
+    for kind in KINDS:
+        answer = kind.description if kind.is_for_tests else f"{_can_run(kind)}\n{'':<12}{kind.description}"
+        lines.append(f"{kind.name:<12}{answer}")
+    return [*lines, "quire doctor --engine NAME tries one, on a page."]
+
+
+def _can_run(kind: EngineKind) -> str:
+    """With the settings that nobody changed."""
+    missing = missing_for_engine(Settings(engine=EngineSettings(name=kind.name)))
+    if missing:
+        return f"no, needs {missing}"
+    return "yes, where its server is there: http.url" if kind.is_server else "yes"
 
 
 def _profiles() -> list[str]:
     lines = [f"{'profile':<16}{'model':<36}{'licence':<13}{'engines':<12}modes"]
     for profile in PROFILES.values():
-        engines, licence = ", ".join(_engines_of(profile)), profile.licence or "not known"
+        engines = ", ".join(kind.name for kind in _engines_of(profile))
+        licence = profile.licence or "not known"
         modes = ", ".join(profile.modes or profile.server_modes)
         lines.append(f"{profile.name:<16}{profile.model or 'any':<36}{licence:<13}{engines:<12}{modes}")
     return lines
 
 
-def _engines_of(profile: Profile) -> list[str]:
-    return [engine for engine in DEFAULT_PROFILES if engine == "http" or not profile.is_chat]
+def _engines_of(profile: Profile) -> list[EngineKind]:
+    return [kind for kind in KINDS if kind.has_model and (kind.is_server or not profile.is_chat)]
 
 
 def _one(profile: Profile) -> list[str]:
     lines = [profile.name]
-    for engine in _engines_of(profile):
-        lines += [f"[engine] with name = {engine!r}"]
-        lines += [f"  {key} = {value!r}" for key, value in profile.engine_defaults(engine).items()]
+    for kind in _engines_of(profile):
+        lines += [f"[engine] with name = {kind.name!r}"]
+        lines += [f"  {key} = {value!r}" for key, value in profile.engine_defaults(kind.is_server).items()]
     notes = [f"Source: {profile.source}"] if profile.source else []
     return [*lines, *notes, *([fill(profile.note, _WIDTH)] if profile.note else [])]

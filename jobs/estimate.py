@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 
 from quire.budget.pace import pace_of
 from quire.budget.prices import device, num_devices, price_per_hour, unit
-from quire.config.profiles import DEFAULT_PROFILES
 from quire.config.settings import Settings
 from quire.conversion.shard import first_cause
-from quire.engines.choose import ladder
+from quire.engines.choose import kind_of
+from quire.engines.ladder import ladder
 from quire.estimate.actual import actual
 from quire.estimate.figures import Figure, Pace, reckon
 from quire.estimate.population import Population
@@ -89,15 +89,14 @@ def _estimate(
     population: Population, seen: list[SampledDocument], pace: Pace | None, settings: Settings, fingerprint: str
 ) -> Estimate:
     strata = {name: StratumSize(s.num_documents, s.num_pages) for name, s in population.strata.items()}
-    is_model = settings.engine.name in DEFAULT_PROFILES
+    kind = kind_of(settings)
     figures = reckon(
         Sample(strata, seen),
         pace,
-        writes_tags=is_model and settings.engine.parser == "grounding",
+        writes_tags=kind.has_model and settings.engine.parser == "grounding",
         keeps_latents=settings.engine.latents != "off",
     )
-    counts_tokens = is_model or settings.engine.name == "scripted"
-    left_out = set() if counts_tokens else {"output_tokens", "tokens_per_page"}
+    left_out = set() if kind.counts_tokens else {"output_tokens", "tokens_per_page"}
     if not figures["image_tokens"].high:  # a mode that counts none
         left_out.add("image_tokens")
     figures = {name: figure for name, figure in figures.items() if name not in left_out}

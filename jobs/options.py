@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from quire.budget.prices import GPU_PRICES
+from quire.config.engines import KINDS, OFFERED
 from quire.config.settings import Settings
 from quire.config.settings_file import Loaded, load_with_origins
 from quire.errors import ConfigError
@@ -101,8 +102,9 @@ def settings_options(command: _Command) -> _Command:
         ),
         click.option(
             "--engine",
-            type=click.Choice(["rapidocr", "tesseract", "vllm", "http", "scripted"]),
-            help="What reads the pages.",
+            type=click.Choice([kind.name for kind in KINDS]),
+            metavar=f"[{'|'.join(OFFERED)}]",
+            help="What reads the pages; see quire engines.",
         ),
         click.option("--renderer", type=click.Choice(["mupdf", "pdfium"]), help="What renders PDF pages first."),
         *storage_decorators(),

@@ -12,11 +12,12 @@ from typing import Any
 
 import click
 
-from quire.budget.pace import CORE_SECONDS_PER_PAGE
 from quire.config.settings import Settings, pages_per_shard
-from quire.engines.choose import ladder, pinned
+from quire.engines.choose import kind_of, pinned
+from quire.engines.ladder import ladder
 from quire.errors import ConfigError
 from quire.estimate.record import to_json
+from quire.flows.requirements import with_renderer
 from quire.jobs.ending import run
 from quire.jobs.estimate import describe_estimate, make_estimate
 from quire.jobs.options import (
@@ -150,6 +151,7 @@ def plan_command(
         inputs.insist()
         check_modes([request.mode for request in ladder(settings)])
         folder = open_folder(output, settings.storage)
+        settings = with_renderer(settings, folder, functools.partial(click.echo, err=True))
         made = run(make_estimate(folder, inputs.refs(settings), settings, inputs.passwords))
         click.echo(to_json(made) if as_json else describe_estimate(made))
         return
@@ -164,6 +166,9 @@ def plan_command(
 
 async def make_plan(inputs: Inputs, settings: Settings) -> PlanTotals:
     """Bring the plan in the output folder up to date; returns the totals of all of it."""
+    inputs.insist()
+    folder = open_folder(inputs.output, settings.storage)
+    settings = await asyncio.to_thread(with_renderer, settings, folder, functools.partial(click.echo, err=True))
     async with Sandbox(settings.render, inputs.passwords) as sandbox:
         return await plan_with(sandbox, inputs, settings)
 
@@ -239,7 +244,7 @@ def describe(totals: PlanTotals, settings: Settings) -> str:
     ]
     if totals.num_again:
         lines[0] += f"; {totals.num_again} of them planned again"
-    seconds = CORE_SECONDS_PER_PAGE.get(settings.engine.name)
+    seconds = kind_of(settings).core_seconds_per_page
     if seconds:
         core_hours = totals.num_pages * seconds / 3600
         lines.append(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quire.config.extras import REPORT, install
 from quire.config.settings import Settings
 from quire.errors import MissingDependency
 from quire.jobs.ending import run
@@ -58,9 +59,7 @@ def write_report(output: str, settings: Settings, passwords: tuple[str, ...], wi
         from quire.report.excerpts import read_excerpts
         from quire.report.survey import survey
     except ImportError as exc:
-        raise MissingDependency(
-            "quire report needs jinja2 and matplotlib: pip install 'quire-ocr[report]'"
-        ) from exc
+        raise MissingDependency(f"quire report needs jinja2 and matplotlib: {install([REPORT])}") from exc
     folder = open_folder(output, settings.storage)
     described = read(folder)
     found = survey(folder)

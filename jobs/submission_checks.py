@@ -15,7 +15,8 @@ from typing import Any
 import click
 
 from quire.config.settings import Settings
-from quire.engines.choose import ladder, refuse_contradictions
+from quire.engines.choose import refuse_contradictions
+from quire.engines.ladder import ladder
 from quire.errors import ConfigError, NotFound, StorageError
 from quire.jobs.options import settings_from_parameters
 from quire.jobs.plan import Inputs, check_modes

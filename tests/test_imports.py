@@ -28,8 +28,8 @@ _LAYERS = (
     ("quire.deepseek_vllm.", "quire.planning."),
     ("quire.engines.",),
     ("quire.conversion.", "quire.results."),
-    ("quire.estimate.", "quire.meters.", "quire.nights.", "quire.report."),
-    ("quire.budget.", "quire.flows."),
+    ("quire.estimate.", "quire.meters.", "quire.nights."),
+    ("quire.budget.", "quire.flows.", "quire.report."),
     ("quire.api.",),
     ("quire",),  # names what is in `api`
     ("quire.jobs.",),

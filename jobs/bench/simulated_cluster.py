@@ -25,11 +25,11 @@ from typing import Any
 
 from quire.config.settings import Settings
 from quire.conversion.shard import ShardQueue, convert_shard
-from quire.engines.held_image import HeldImage, Hold, Rasterized, hold_for_once
 from quire.engines.pool import EnginePool
 from quire.errors import EngineDead
 from quire.flows.converter import make_converter
 from quire.jobs.bench.virtual_time import VirtualTimeLoop
+from quire.rasterize.held_image import HeldImage, Hold, Rasterized, hold_for_once
 from quire.records import (
     ImageInfo,
     PageRange,

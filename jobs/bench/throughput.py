@@ -17,7 +17,8 @@ from pathlib import Path
 from quire.config.sections import StorageSettings
 from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
-from quire.engines.choose import ladder, make_engine
+from quire.engines.choose import make_engine
+from quire.engines.ladder import ladder
 from quire.flows.local import convert_locally
 from quire.jobs.bench.feed_pages import write_text
 from quire.jobs.plan import Inputs, make_plan

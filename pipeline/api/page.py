@@ -22,11 +22,12 @@ from PIL import Image
 from quire.api.keywords import Keywords, LoopThread, settings_from
 from quire.config.settings import Settings
 from quire.conversion.shard import convert_shard
-from quire.engines.choose import pinned, require
+from quire.engines.choose import pinned
 from quire.engines.pool import EnginePool
 from quire.errors import ConfigError, UnreadableDocument
 from quire.flows.converter import make_converter
 from quire.flows.local import running_engines
+from quire.flows.requirements import require
 from quire.planning.discover import looked_up
 from quire.planning.probe import Prober
 from quire.rasterize.fetching import FetchingRasterizer

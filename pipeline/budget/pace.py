@@ -5,35 +5,31 @@ DeepSeek-OCR on a GPU follows `bench/roofline.py`. `cost.pages_per_gpu_day` repl
 
 from __future__ import annotations
 
-from quire.budget.prices import gpu_type, has_gpus
+from quire.budget.prices import gpu_type
 from quire.budget.roofline import CARDS, REALISTIC, read_s, write_s
 from quire.config.settings import Settings
+from quire.engines.choose import kind_of
 from quire.estimate.figures import Guess, Pace
 
 _NUM_SEQS = 256  # pages decoded at once
 _AGAINST_ARITHMETIC = Guess(1.0, 3.25)
 """How many times longer than reckoned a page may take. The authors of DeepSeek-OCR report 200,000 pages a day of an
 A100-40G, for which the arithmetic gives 650,000: the rest was their host's overhead, retries and idle time."""
-CORE_SECONDS_PER_PAGE = {"rapidocr": 4.0, "tesseract": 2.0}
-"""Rough, for a full page of text on one server core; see `bench/cpu.py`."""
 _AGAINST_ROUGH = Guess(0.5, 2.0)
 _EXACTLY = Guess(1.0, 1.0)
 
 
 def pace_of(settings: Settings) -> Pace | None:
     """The pace of the settings' engine; None where nothing is known of it, as of a model behind a server."""
-    name = settings.engine.name
+    kind = kind_of(settings)
     if settings.cost.pages_per_gpu_day is not None:
         number = settings.cost.pages_per_gpu_day
         return _steady(86400 / number, _EXACTLY, f"{number:,g} pages a day, as given")
-    if name in CORE_SECONDS_PER_PAGE:
-        seconds = CORE_SECONDS_PER_PAGE[name]
+    if seconds := kind.core_seconds_per_page:
         return _steady(seconds, _AGAINST_ROUGH, f"{seconds:g} core-seconds a page, give or take a factor of two")
-    if name == "scripted":
-        scripted = settings.scripted
-        factor = 1 + scripted.tail_share * (scripted.tail_factor - 1)
-        return _steady(scripted.seconds_per_page * factor / scripted.window, _EXACTLY, "the script's own times")
-    if name == "vllm" and has_gpus(settings):
+    if kind.scripted_s:
+        return _steady(kind.scripted_s(settings), _EXACTLY, "the script's own times")
+    if kind.needs(settings).num_gpus:
         return _reckoned(gpu_type(settings))
     return None
 

@@ -7,9 +7,8 @@ known of a GPU type here; `pipeline/budget/pace.py` reckons how fast it is.
 from __future__ import annotations
 
 from quire.config.settings import Settings
-from quire.engines.choose import needs
+from quire.engines.choose import kind_of
 from quire.errors import ConfigError
-from quire.processes.cores import num_cores
 
 GPU_PRICES = {"A100-40G": 2.74, "A100-80G": 3.43, "H100": 6.88, "H200": 7.91, "L40S": 1.86}
 """USD an hour of one GPU on demand, about what Amazon EC2 asks for p4d, p4de, p5, p5en (an eighth each) and g6e.xlarge.
@@ -20,7 +19,8 @@ CORE_PRICE = 0.09
 
 def has_gpus(settings: Settings) -> bool:
     """Whether what computes is counted in GPUs: the engine's own, or a server's."""
-    return settings.engine.name == "http" or needs(settings).num_gpus > 0
+    kind = kind_of(settings)
+    return kind.is_server or kind.needs(settings).num_gpus > 0
 
 
 def unit(settings: Settings) -> str:
@@ -49,15 +49,10 @@ def gpu_type(settings: Settings) -> str:
 def num_devices(settings: Settings, num_engines: int | None) -> float:
     """GPUs or cores that a run occupies: of `num_engines` on a cluster, or of this machine (None). The server behind
     http engines counts as one GPU however many there are, since nothing tells how many it has."""
-    if settings.engine.name == "http":
+    kind = kind_of(settings)
+    if kind.is_server:
         return 1
-    gpus = needs(settings).num_gpus
+    gpus = kind.needs(settings).num_gpus
     if num_engines is not None or gpus:
         return (num_engines or 1) * (gpus or 1)
-    match settings.engine.name:
-        case "rapidocr":
-            return settings.rapidocr.num_processes or num_cores()
-        case "tesseract":
-            return settings.tesseract.num_processes or num_cores()
-        case _:
-            return 1
+    return kind.num_processes(settings)

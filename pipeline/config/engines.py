@@ -1,60 +1,21 @@
-"""The sections of settings on engines: which one reads the pages and how it is asked, and what is each one's own."""
+"""Engines as data: all that Quire knows of each kind of engine before one is chosen, and the settings of each.
+
+`KINDS` is the one list of them. A new engine is a module of its own, a record in `KINDS` and, where it has settings, a
+section in `EngineSections`: see `examples/toy_engine`. Nothing here imports an engine or starts one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from annotated_types import Gt, Le, MinLen
+from quire.config.extras import CPU, GPU, HTTP, OPENVINO, Extra
+from quire.config.setting import Count, Positive, Seconds, Share, setting
+from quire.errors import ConfigError
+from quire.processes.cores import num_cores
 
-from quire.config.profiles import Parser
-from quire.config.setting import Count, Positive, Seconds, Share, Temperature, setting
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """Which engine reads the pages, with which model, and how a page's attempts climb.
-
-    A profile gives every setting from `model` to `ngram_whitelist` that is not set here.
-    """
-
-    name: Literal["rapidocr", "tesseract", "vllm", "http", "scripted"] = setting(
-        "rapidocr", "What reads the pages; see `quire engines`."
-    )
-    profile: str = setting("", "A model that Quire knows how to ask; see `quire engines`.")
-    model: str = setting("", "The model as Hugging Face or the server names it, or a folder.")
-    model_revision: str = setting("", "A commit; empty: what is installed, which is found out and recorded.")
-    modes: Annotated[tuple[str, ...], MinLen(1)] = setting(
-        ("page150",),
-        "The ladder: a page that loops or is cut off at one rung is tried again at the next. A rung is a mode, or "
-        '"mode@temperature" for another temperature than `temperature`.',
-    )
-    prompt: str = setting("", "What the model is asked.")
-    parser: Parser = setting("grounding", "What a completion is written in.")
-    temperature: Temperature = setting(0.0, "Of sampling; 0: the likeliest token always.")
-    top_p: Annotated[float, Gt(0), Le(1)] = setting(
-        1.0, "Of sampling: the likeliest tokens that make up this share."
-    )
-    max_output_tokens: Positive = setting(8192, "Where one attempt is cut off.")
-    ngram_size: Count = setting(
-        0, "The repetition guard refuses n-grams of this length a second time; 0: no guard."
-    )
-    ngram_window: Count = setting(0, "How many tokens the repetition guard looks back.")
-    ngram_whitelist: tuple[int, ...] = setting((), "Token ids that may end a repeated n-gram.")
-    page_cpu_s: Seconds = setting(
-        300.0, "CPU time of one attempt of an engine that computes here, a page at a time."
-    )
-    stuck_after_s: Seconds = setting(1800.0, "An engine that leaves an attempt unanswered so long is ended.")
-    start_timeout_s: Seconds = setting(
-        1800.0, "An engine that is not ready in that time is ended; a server is waited for so long."
-    )
-    latents: Literal["off", "keep", "reuse"] = setting(
-        "off",
-        "What DeepSeek-OCR's encoder makes of pages: keep stores it; reuse looks there first, and stores the rest.",
-    )
-    latents_uri: str = setting("", 'Where latents are; empty: "latents" in the output folder.')
-    max_restarts_per_hour: Positive = setting(20, "An engine that needs more is given up.")
+PAGES_PER_SHARD = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +90,154 @@ class ScriptedSettings:
     journal: str = setting("", "A file to which each call appends a line when it begins.")
     trace: str = setting("", "A file to which each call appends its times when it ends.")
     pages: Mapping[str, str] = setting({}, 'From "<start of doc_id>:<page_index>" to a behaviour.')
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSections:
+    """The sections that are one engine's own, each under its engine's name. `Settings` inherits them."""
+
+    rapidocr: RapidOcrSettings = RapidOcrSettings()
+    tesseract: TesseractSettings = TesseractSettings()
+    vllm: VllmSettings = VllmSettings()
+    http: HttpSettings = HttpSettings()
+    scripted: ScriptedSettings = ScriptedSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNeeds:
+    """What one engine, and one rasterizer beside it, reserve on a cluster.
+
+    The shares decide how many rasterizers run at once. More of them than CPUs would cost more than they bring:
+    a cluster ends idle processes beyond one a CPU, and starting one again takes a second of CPU time.
+    """
+
+    num_gpus: float
+    num_cpus: float
+    rasterizer_cpus: float
+    shares_cpus: bool = False  # it computes on the CPUs that rasterize
+
+
+_ONE_OF_THE_CORES = EngineNeeds(num_gpus=0, num_cpus=0.75, rasterizer_cpus=0.25, shares_cpus=True)
+"""Of an engine that computes on the CPU: it leaves a quarter of it to render."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """One kind of engine. What depends on its settings is a function of them.
+
+    `starts` names, as "module:function", the coroutine function that makes one from the settings and the number of its
+    processes and returns it when it is ready; the module is imported only when the engine is chosen.
+    """
+
+    name: str
+    description: str  # one line, for `quire engines`
+    starts: str
+    is_for_tests: bool = False  # not offered to people
+    extra: Callable[[EngineSections], Extra | None] = lambda settings: None  # that it needs installed
+    lacks: str = ""
+    """As "module:function" of the settings: what else it needs and has not on this machine, in words that say how it
+    gets it. Empty: nothing else."""
+    needs: Callable[[EngineSections], EngineNeeds] = lambda settings: _ONE_OF_THE_CORES
+    """What one engine reserves on a cluster."""
+    num_processes: Callable[[EngineSections], int] = lambda settings: 1
+    """Cores that it computes on, where it runs in no cluster."""
+    result_keys: tuple[str, ...] = ()  # of its section: the settings that change results
+    pages_per_shard: int = PAGES_PER_SHARD
+    """Committed together, if `plan.pages_per_shard` is not set. A kill costs what is open, which is to be minutes of
+    work: a page takes a core some 2 to 25 seconds, a server that nobody knows perhaps ten, a GPU less than one."""
+    core_seconds_per_page: float | None = None
+    """Of a full page of text on one server core. Rough, see `jobs/bench/cpu.py`; None where nothing is known."""
+    scripted_s: Callable[[EngineSections], float] | None = None
+    """Seconds a page, of an engine that takes the time that it is told to."""
+    model_name: Callable[[EngineSections], str] = lambda settings: ""
+    """What the rows of a run name as their model; not asked where `[engine]` names it."""
+    default_profile: str = ""  # of `profiles.py`, where `[engine]` names a model; empty: it takes none
+    is_server: bool = False  # the model computes elsewhere, on what counts as one GPU
+    counts_tokens: bool = False
+
+    @property
+    def has_model(self) -> bool:
+        """Whether `[engine]` says which model it reads with, and how that is asked."""
+        return bool(self.default_profile)
+
+
+def _vllm_needs(settings: EngineSections) -> EngineNeeds:
+    if settings.vllm.device == "cpu":
+        return _ONE_OF_THE_CORES
+    num_gpus = 2 if settings.vllm.encoder_device.startswith("cuda") else 1
+    return EngineNeeds(num_gpus=num_gpus, num_cpus=1, rasterizer_cpus=0.9)
+
+
+def _scripted_s(settings: EngineSections) -> float:
+    scripted = settings.scripted
+    return scripted.seconds_per_page * (1 + scripted.tail_share * (scripted.tail_factor - 1)) / scripted.window
+
+
+KINDS = (
+    EngineKind(
+        "rapidocr",
+        "reads on CPUs with the models of PP-OCR, which come with its package",
+        starts="quire.engines.cpu.rapidocr_engine:start",
+        extra=lambda settings: OPENVINO if settings.rapidocr.backend == "openvino" else CPU,
+        num_processes=lambda settings: settings.rapidocr.num_processes or num_cores(),
+        result_keys=("backend",),
+        pages_per_shard=16,
+        core_seconds_per_page=4.0,
+        model_name=lambda settings: f"PP-OCRv6-small ({settings.rapidocr.backend})",
+    ),
+    EngineKind(
+        "tesseract",
+        "reads on CPUs with the program tesseract, in the languages that it has data for",
+        starts="quire.engines.cpu.tesseract_engine:start",
+        lacks="quire.engines.cpu.tesseract_languages:lacks",
+        num_processes=lambda settings: settings.tesseract.num_processes or num_cores(),
+        result_keys=("languages",),
+        pages_per_shard=16,
+        core_seconds_per_page=2.0,
+        model_name=lambda settings: settings.tesseract.languages,
+    ),
+    EngineKind(
+        "vllm",
+        "reads with a model in vLLM on this machine's GPUs, one engine a GPU",
+        starts="quire.engines.gpu.start:start",
+        extra=lambda settings: GPU,
+        lacks="quire.engines.gpu.device:lacks",
+        needs=_vllm_needs,
+        result_keys=("dtype", "quantization", "kv_cache_dtype", "hf_overrides", "max_model_len", "extra"),
+        default_profile="deepseek-ocr",
+        counts_tokens=True,
+    ),
+    EngineKind(
+        "http",
+        "asks a model behind a server that speaks OpenAI's protocol, such as `vllm serve`",
+        starts="quire.engines.http_engine:start",
+        extra=lambda settings: HTTP,
+        # The images are encoded here.
+        needs=lambda settings: EngineNeeds(num_gpus=0, num_cpus=0.5, rasterizer_cpus=0.5),
+        result_keys=("image_format",),
+        pages_per_shard=64,
+        default_profile="generic",
+        is_server=True,
+        counts_tokens=True,
+    ),
+    EngineKind(
+        "scripted",
+        "for tests: makes words up",
+        starts="quire.engines.scripted_engine:start",
+        is_for_tests=True,
+        needs=lambda settings: EngineNeeds(num_gpus=0, num_cpus=0.05, rasterizer_cpus=0.9),
+        result_keys=("loop_share", "truncate_share", "reject_share", "crash_share", "num_words", "pages"),
+        scripted_s=_scripted_s,
+        counts_tokens=True,
+    ),
+)
+
+OFFERED = tuple(kind.name for kind in KINDS if not kind.is_for_tests)
+
+
+def kind_named(name: str) -> EngineKind:
+    """Raises `ConfigError` where no kind of engine is called so."""
+    for kind in KINDS:
+        if kind.name == name:
+            return kind
+    raise ConfigError(f"unknown engine {name!r}; there are: {', '.join(OFFERED)} (see `quire engines`)")

@@ -46,14 +46,15 @@ class Profile:
     revision: str = ""
     note: str = ""
 
-    def engine_defaults(self, engine: str) -> dict[str, Any]:
-        """What `[engine]` holds under this profile unless it says otherwise; `engine` is "vllm" or "http"."""
+    def engine_defaults(self, is_server: bool) -> dict[str, Any]:
+        """What `[engine]` holds under this profile unless it says otherwise, where Quire runs the model or a server
+        does."""
         guard = self.guard or Guard(0, 0)
         return {
             "model": self.model,
             "model_revision": self.revision,
             "prompt": self.prompt,
-            "modes": self.server_modes if engine == "http" or self.is_chat else self.modes,
+            "modes": self.server_modes if is_server or self.is_chat else self.modes,
             "temperature": self.temperature,
             "top_p": self.top_p,
             "max_output_tokens": self.max_output_tokens,
@@ -226,6 +227,3 @@ _ALL = (
 )
 
 PROFILES = {profile.name: profile for profile in _ALL}
-
-DEFAULT_PROFILES = {"vllm": "deepseek-ocr", "http": "generic"}
-"""Which profile an engine takes where none is named. Engines that are not here take none."""

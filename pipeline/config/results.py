@@ -9,11 +9,11 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from quire.config.engines import EngineSettings
-from quire.config.profiles import DEFAULT_PROFILES
-from quire.config.settings import Settings
+from quire.config.engines import KINDS, kind_named
+from quire.config.sections import EngineSettings
+from quire.config.settings import DEFAULT_RENDERER, Settings
 from quire.secrets import without_secrets
 
 RESULTS_VERSION = 1
@@ -29,23 +29,17 @@ _CHANGES_RESULTS_OF_MODELS = (
     *("profile", "model", "model_revision", "parser", "temperature", "top_p"),
     *("ngram_size", "ngram_window", "ngram_whitelist"),
 )
-_CHANGES_RESULTS_OF_ENGINE: Mapping[str, tuple[str, ...]] = {
-    "rapidocr": ("backend",),
-    "tesseract": ("languages",),
-    "vllm": ("dtype", "quantization", "kv_cache_dtype", "hf_overrides", "max_model_len", "extra"),
-    "http": ("image_format",),
-    "scripted": ("loop_share", "truncate_share", "reject_share", "crash_share", "num_words", "pages"),
-}
 
 
 def result_settings(settings: Settings) -> dict[str, Any]:
     """The settings that change results, as "section.key" → JSON value, without secrets. Everything else may differ
     freely."""
-    name = settings.engine.name
-    wanted = {**_CHANGES_RESULTS, name: _CHANGES_RESULTS_OF_ENGINE[name]}
-    if name in DEFAULT_PROFILES:
+    kind = kind_named(settings.engine.name)
+    wanted = {**_CHANGES_RESULTS, kind.name: kind.result_keys}
+    if kind.has_model:
         wanted["engine"] = (*_CHANGES_RESULTS["engine"], *_CHANGES_RESULTS_OF_MODELS)
     everything = dataclasses.asdict(settings)
+    everything["render"]["renderer"] = settings.render.renderer or DEFAULT_RENDERER
     values = {f"{section}.{key}": everything[section][key] for section, keys in wanted.items() for key in keys}
     return {"results_version": RESULTS_VERSION, **without_secrets(json.loads(json.dumps(values)))}
 
@@ -53,12 +47,13 @@ def result_settings(settings: Settings) -> dict[str, Any]:
 def is_result_setting(section: str, name: str) -> bool:
     """Whether this setting changes the results of any engine."""
     of_models = _CHANGES_RESULTS_OF_MODELS if section == "engine" else ()
-    return name in (*_CHANGES_RESULTS.get(section, ()), *of_models, *_CHANGES_RESULTS_OF_ENGINE.get(section, ()))
+    of_engines = (key for kind in KINDS if kind.name == section for key in kind.result_keys)
+    return name in (*_CHANGES_RESULTS.get(section, ()), *of_models, *of_engines)
 
 
 def default_result_settings(engine: str) -> dict[str, Any]:
     """`result_settings` of whoever chooses nothing but the engine."""
-    return result_settings(Settings(engine=EngineSettings(name=cast(Any, engine))))
+    return result_settings(Settings(engine=EngineSettings(name=engine)))
 
 
 def fingerprint(settings: Settings) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
 
-from quire.config.setting import Amount, Positive, Seconds, Share, setting
+from quire.config.profiles import Parser
+from quire.config.setting import Amount, Count, Positive, Seconds, Share, Temperature, setting
 from quire.processes.cage import CageMode
 
 
@@ -59,7 +60,11 @@ class RenderSettings:
     """Rasterization: which renderer, and the limits of one page. Time is CPU time and not the clock's, or a busy
     machine would fail pages that an idle one renders."""
 
-    renderer: Literal["mupdf", "pdfium"] = setting("mupdf", "What renders PDF pages first.")
+    renderer: Literal["mupdf", "pdfium"] | None = setting(
+        None,
+        "What renders PDF pages first. Not set: what the output folder was begun with; for a new one mupdf where it is "
+        "installed, else pdfium.",
+    )
     max_pixels: Positive = setting(50_000_000, "Of one view of a page, or of one decoded source image.")
     page_cpu_s: Seconds = setting(30.0, "CPU time of one renderer at one page.")
     probe_cpu_s: Seconds = setting(60.0, "CPU time to open a document.")
@@ -69,6 +74,49 @@ class RenderSettings:
         "The cage around whatever opens documents. require: all of it or no run; best: what the machine has.",
     )
     num_workers: int = setting(0, "Rendering processes; 0: one per core that may be used.")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Which engine reads the pages, with which model, and how a page's attempts climb.
+
+    A profile gives every setting from `model` to `ngram_whitelist` that is not set here.
+    """
+
+    name: str = setting("rapidocr", "What reads the pages; see `quire engines`.")
+    profile: str = setting("", "A model that Quire knows how to ask; see `quire engines`.")
+    model: str = setting("", "The model as Hugging Face or the server names it, or a folder.")
+    model_revision: str = setting("", "A commit; empty: what is installed, which is found out and recorded.")
+    modes: Annotated[tuple[str, ...], MinLen(1)] = setting(
+        ("page150",),
+        "The ladder: a page that loops or is cut off at one rung is tried again at the next. A rung is a mode, or "
+        '"mode@temperature" for another temperature than `temperature`.',
+    )
+    prompt: str = setting("", "What the model is asked.")
+    parser: Parser = setting("grounding", "What a completion is written in.")
+    temperature: Temperature = setting(0.0, "Of sampling; 0: the likeliest token always.")
+    top_p: Annotated[float, Gt(0), Le(1)] = setting(
+        1.0, "Of sampling: the likeliest tokens that make up this share."
+    )
+    max_output_tokens: Positive = setting(8192, "Where one attempt is cut off.")
+    ngram_size: Count = setting(
+        0, "The repetition guard refuses n-grams of this length a second time; 0: no guard."
+    )
+    ngram_window: Count = setting(0, "How many tokens the repetition guard looks back.")
+    ngram_whitelist: tuple[int, ...] = setting((), "Token ids that may end a repeated n-gram.")
+    page_cpu_s: Seconds = setting(
+        300.0, "CPU time of one attempt of an engine that computes here, a page at a time."
+    )
+    stuck_after_s: Seconds = setting(1800.0, "An engine that leaves an attempt unanswered so long is ended.")
+    start_timeout_s: Seconds = setting(
+        1800.0, "An engine that is not ready in that time is ended; a server is waited for so long."
+    )
+    latents: Literal["off", "keep", "reuse"] = setting(
+        "off",
+        "What DeepSeek-OCR's encoder makes of pages: keep stores it; reuse looks there first, and stores the rest.",
+    )
+    latents_uri: str = setting("", 'Where latents are; empty: "latents" in the output folder.')
+    max_restarts_per_hour: Positive = setting(20, "An engine that needs more is given up.")
 
 
 @dataclass(frozen=True, slots=True)

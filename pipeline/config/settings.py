@@ -8,17 +8,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from quire.config.engines import (
-    EngineSettings,
-    HttpSettings,
-    RapidOcrSettings,
-    ScriptedSettings,
-    TesseractSettings,
-    VllmSettings,
-)
+from quire.config.engines import EngineSections, HttpSettings, kind_named
 from quire.config.sections import (
     CanarySettings,
     CostSettings,
+    EngineSettings,
     FlowSettings,
     MetricsSettings,
     NightlySettings,
@@ -29,21 +23,18 @@ from quire.config.sections import (
     TextSettings,
 )
 
-PAGES_PER_SHARD = 256
-_PAGES_PER_SHARD = {"rapidocr": 16, "tesseract": 16, "http": 64}
+DEFAULT_RENDERER = "mupdf"
+"""Where the settings leave it open, and it is installed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(EngineSections):
+    """All sections; those that are one engine's own are inherited."""
+
     storage: StorageSettings = StorageSettings()
     plan: PlanSettings = PlanSettings()
     render: RenderSettings = RenderSettings()
     engine: EngineSettings = EngineSettings()
-    rapidocr: RapidOcrSettings = RapidOcrSettings()
-    tesseract: TesseractSettings = TesseractSettings()
-    vllm: VllmSettings = VllmSettings()
-    http: HttpSettings = HttpSettings()
-    scripted: ScriptedSettings = ScriptedSettings()
     text: TextSettings = TextSettings()
     flow: FlowSettings = FlowSettings()
     cost: CostSettings = CostSettings()
@@ -54,9 +45,8 @@ class Settings:
 
 
 def pages_per_shard(settings: Settings) -> int:
-    """How many pages are committed together. A kill costs what is open, which is to be minutes of work of any engine: a
-    page takes a core some 2 to 25 seconds, a server that nobody knows perhaps ten, a GPU less than one."""
-    return settings.plan.pages_per_shard or _PAGES_PER_SHARD.get(settings.engine.name, PAGES_PER_SHARD)
+    """How many pages are committed together."""
+    return settings.plan.pages_per_shard or kind_named(settings.engine.name).pages_per_shard
 
 
 def ray_address(ray: RaySettings) -> str:

@@ -16,8 +16,10 @@ from typing import Any, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from quire.config.described import Described, described
+from quire.config.engines import KINDS, kind_named
 from quire.config.page_choice import canonical
-from quire.config.profiles import DEFAULT_PROFILES, PROFILES
+from quire.config.profiles import PROFILES
+from quire.config.sections import EngineSettings
 from quire.config.settings import Settings
 from quire.errors import ConfigError
 
@@ -94,15 +96,16 @@ def _right_form(setting: Described) -> str:
 
 def _with_profile(engine: Mapping[str, Any]) -> Mapping[str, Any]:
     """The section `[engine]` with its profile's defaults for what it does not set itself."""
-    name = engine.get("name")
-    profile = engine.get("profile") or DEFAULT_PROFILES.get(str(name), "")
+    kind = kind_named(str(engine.get("name", EngineSettings().name)))
+    profile = engine.get("profile") or kind.default_profile
     if not profile:
         return engine
     if profile not in PROFILES:
         raise ConfigError(f"unknown profile {profile!r}; there are: {', '.join(PROFILES)} (see `quire engines`)")
-    if name not in DEFAULT_PROFILES:
-        raise ConfigError(f"engine.profile goes with engine.name {' or '.join(DEFAULT_PROFILES)}, not {name!r}")
-    return {**PROFILES[profile].engine_defaults(str(name)), **engine, "profile": profile}
+    if not kind.has_model:
+        takers = " or ".join(other.name for other in KINDS if other.has_model)
+        raise ConfigError(f"engine.profile goes with engine.name {takers}, not {kind.name!r}")
+    return {**PROFILES[profile].engine_defaults(kind.is_server), **engine, "profile": profile}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Generic
 
-from quire.engines.held_image import Hold, Rasterized
 from quire.rasterize.base import Rasterizer
+from quire.rasterize.held_image import Hold, Rasterized
 from quire.records import Failure, ImageT, Outcome, PageRange, PageResult, RasterizedPage
 
 MAX_HUNG_PAGES = 5

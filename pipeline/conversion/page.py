@@ -18,10 +18,10 @@ from typing import Generic
 
 from quire.config.profiles import Parser
 from quire.engines.base import Engine
-from quire.engines.held_image import HeldImage, ImageNotMade, Rasterized, why_no_image
 from quire.errors import ImageLost, PageRejected, QuireError
 from quire.parse import judge, parse, to_markdown
 from quire.parse.doubts import doubt, ink_read_share
+from quire.rasterize.held_image import HeldImage, ImageNotMade, Rasterized, why_no_image
 from quire.records import (
     Attempt,
     Failure,

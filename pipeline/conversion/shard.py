@@ -22,9 +22,9 @@ from quire.conversion.admission import Admission, Ticket
 from quire.conversion.document_budget import BudgetedRasterizer, within_budget
 from quire.conversion.page import PageReader
 from quire.engines.base import Engine
-from quire.engines.held_image import HeldImage, Rasterized
 from quire.errors import AccountingError
 from quire.rasterize.base import Rasterizer
+from quire.rasterize.held_image import HeldImage, Rasterized
 from quire.records import (
     ImageInfo,
     ImageT,

@@ -8,10 +8,9 @@ beyond `window`: callers keep at most that many `recognize` calls in flight. An 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
-from quire.engines.held_image import HeldImage
+from quire.rasterize.held_image import HeldImage
 from quire.records import ImageT, PageImage, Recognition, Request
 
 
@@ -48,17 +47,3 @@ class LocalEngine(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class EngineNeeds:
-    """What one engine, and one rasterizer beside it, reserve on a cluster.
-
-    The shares decide how many rasterizers run at once. More of them than CPUs would cost more than they bring:
-    a cluster ends idle processes beyond one a CPU, and starting one again takes a second of CPU time.
-    """
-
-    num_gpus: float
-    num_cpus: float
-    rasterizer_cpus: float
-    shares_cpus: bool = False  # it computes on the CPUs that rasterize

@@ -24,7 +24,9 @@ from urllib.parse import unquote, urlsplit
 import openai
 from PIL import Image
 
-from quire.config.engines import EngineSettings, HttpSettings
+from quire.config.engines import HttpSettings
+from quire.config.sections import EngineSettings
+from quire.config.settings import Settings, api_key
 from quire.engines.bounded import is_being_cancelled
 from quire.engines.page_content import content_of
 from quire.errors import ConfigError, EngineAway, EngineDead, EngineFailure, PageRejected
@@ -269,3 +271,8 @@ def _data_url(pixels: Pixels, image_format: str) -> str:
     options = {"compress_level": 1} if image_format == "png" else {"quality": 95, "subsampling": 0}
     Image.fromarray(pixels).save(buffer, image_format, **options)
     return f"data:image/{image_format};base64,{base64.b64encode(buffer.getbuffer()).decode('ascii')}"
+
+
+async def start(settings: Settings, _: int) -> HttpEngine:
+    """The engine `http` of the settings, with the key of this machine's environment."""
+    return await HttpEngine.start(settings.engine, settings.http, api_key(settings.http))

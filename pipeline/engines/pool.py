@@ -26,12 +26,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequ
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
-from quire.config.engines import EngineSettings
+from quire.config.sections import EngineSettings
 from quire.engines.bounded import Late, within
-from quire.engines.held_image import HeldImage, Rasterized
 from quire.engines.keeper import Keeper
 from quire.engines.slot import Death, EngineHost, Life, Slot, State
 from quire.errors import ENGINE_FAULTS, EngineAway, EngineDead, EngineFailure, PageRejected
+from quire.rasterize.held_image import HeldImage, Rasterized
 from quire.records import ImageT, Recognition, Request
 
 _log = logging.getLogger(__name__)

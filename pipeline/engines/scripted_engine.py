@@ -29,6 +29,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from quire.config.engines import ScriptedSettings
+from quire.config.settings import Settings
+from quire.engines.ladder import ladder
 from quire.errors import EngineAway, EngineDead, PageRejected
 from quire.records import PageImage, Recognition, Request
 
@@ -156,6 +158,11 @@ class ScriptedEngine:
             behaviour = "read"
         _append(self._settings.journal, line)
         return behaviour
+
+
+async def start(settings: Settings, _: int) -> ScriptedEngine:
+    """The engine `scripted` of the settings."""
+    return ScriptedEngine(settings.scripted, ladder(settings)[0].mode)
 
 
 def scripted_text(page: PageImage, num_words: int) -> str:

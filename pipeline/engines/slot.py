@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, Protocol
 
-from quire.engines.held_image import HeldImage
+from quire.rasterize.held_image import HeldImage
 from quire.records import ImageT, Recognition, Request
 
 _SECONDS_OF_AN_HOUR = 3600.0

@@ -10,11 +10,11 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
-from quire.engines.held_image import HeldImage, hold_for_once
 from quire.estimate.population import Drawn, name_of
 from quire.estimate.sample import SampledDocument, SampledPage
 from quire.planning.plan_log import CONVERTED
 from quire.rasterize.base import Rasterizer
+from quire.rasterize.held_image import HeldImage, hold_for_once
 from quire.records import Document, DocumentRef, PageImage, RasterizedPage
 
 _FEWEST_PAGES = 2

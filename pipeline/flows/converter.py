@@ -8,7 +8,8 @@ from quire.config.settings import Settings
 from quire.conversion.admission import Admission
 from quire.conversion.shard import Converter, PageObserver, Writer
 from quire.engines.base import Engine
-from quire.engines.choose import ladder, needs
+from quire.engines.choose import needs
+from quire.engines.ladder import ladder
 from quire.meters.bottleneck import Machinery
 from quire.rasterize.base import Rasterizer
 from quire.records import ImageT

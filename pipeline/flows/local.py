@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 from quire.config.settings import Settings
 from quire.conversion.shard import PageObserver, Writer, convert_shards
-from quire.engines.choose import LocalHost, make_engine
+from quire.engines.choose import make_engine
+from quire.engines.local_host import LocalHost
 from quire.engines.pool import EnginePool
 from quire.flows.converter import machinery, make_converter
 from quire.meters.bottleneck import Verdict

@@ -16,12 +16,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Generic
 
 from quire.conversion.admission import Admission
-from quire.engines.held_image import HeldImage, Hold, Rasterized
 from quire.engines.pool import EnginePool
 from quire.meters import metrics
 from quire.meters.bottleneck import Bound, FlowSums, Machinery, Verdict, find_bottleneck
 from quire.meters.metrics import Report, Tally
 from quire.rasterize.base import Rasterizer
+from quire.rasterize.held_image import HeldImage, Hold, Rasterized
 from quire.records import ImageT, PageRange, RasterizedPage, Recognition, Request
 
 TICK_S = 0.25

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from quire.config.extras import METRICS_PORT, install
 from quire.config.sections import MetricsSettings
 from quire.errors import ConfigError, MissingDependency
 from quire.meters.metrics import METRICS, Metric, Report, report_nothing
@@ -24,9 +25,7 @@ def metrics_port(settings: MetricsSettings, run: str) -> Generator[Report]:
     try:
         import prometheus_client
     except ImportError as exc:
-        raise MissingDependency(
-            "--metrics-port needs prometheus-client: pip install 'quire-ocr[metrics]'"
-        ) from exc
+        raise MissingDependency(f"--metrics-port needs prometheus-client: {install([METRICS_PORT])}") from exc
     registry = prometheus_client.CollectorRegistry()
     instruments = {name: _instrument(prometheus_client, metric, registry) for name, metric in METRICS.items()}
 

@@ -19,9 +19,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from quire.config.engines import PAGES_PER_SHARD
 from quire.config.page_choice import chosen, in_words
 from quire.config.sections import PlanSettings
-from quire.config.settings import PAGES_PER_SHARD
 from quire.errors import DamagedResults, StorageError
 from quire.planning.discover.leftovers import is_leftover
 from quire.planning.naming import safe_name

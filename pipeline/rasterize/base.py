@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from quire.engines.held_image import Hold, Rasterized
+from quire.rasterize.held_image import Hold, Rasterized
 from quire.records import ImageT, PageRange
 
 

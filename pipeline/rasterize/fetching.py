@@ -7,8 +7,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from quire.engines.held_image import Hold, Rasterized, hold_for_once
 from quire.errors import ConfigError, NotFound, ObjectError, SourceChanged
+from quire.rasterize.held_image import Hold, Rasterized, hold_for_once
 from quire.rasterize.sandbox import Sandbox
 from quire.records import Failure, PageImage, PageRange, RasterizedPage
 from quire.storage.fetcher import MOST_FETCHES, Fetcher, changed_too_often

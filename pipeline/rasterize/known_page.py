@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from quire.config.sections import RenderSettings
-from quire.engines.held_image import Rasterized
+from quire.rasterize.held_image import Rasterized
 from quire.rasterize.sandbox import Sandbox
 from quire.records import PageImage, PageRange
 

@@ -10,7 +10,6 @@ It does not know which mode or which pages are wanted, nor Ray.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import re
 import time
@@ -18,8 +17,9 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from quire.config.extras import MUPDF, install
 from quire.config.sections import RenderSettings
-from quire.engines.held_image import Hold, Rasterized, hold_for_once
+from quire.config.settings import DEFAULT_RENDERER
 from quire.errors import MissingDependency
 from quire.processes.child_pool import Child, ChildPool, ChildSpec
 from quire.processes.child_process import ChildDied, ChildProcess
@@ -28,6 +28,7 @@ from quire.processes.cores import num_cores
 from quire.processes.cpu_limit import STUCK_AFTER_S, OverLimit
 from quire.rasterize import media_type
 from quire.rasterize.documents import is_about_memory, single_line, storable
+from quire.rasterize.held_image import Hold, Rasterized, hold_for_once
 from quire.rasterize.modes import Layout, layout
 from quire.rasterize.opinions import Drawn, Go, Undrawn, settle, wants_another
 from quire.rasterize.probe import Probe
@@ -68,10 +69,10 @@ class Sandbox:
         """`num_workers` None: as the settings say. What follows it is set in tests of faults only."""
         self._settings = settings
         # MuPDF is an optional extra, for the sake of its licence.
-        self._has_mupdf = importlib.util.find_spec("pymupdf") is not None
+        self._has_mupdf = not MUPDF.missing()
         if settings.renderer == "mupdf" and not self._has_mupdf:
             raise MissingDependency(
-                "the renderer mupdf needs PyMuPDF: pip install 'quire-ocr[mupdf]', or choose --renderer pdfium"
+                f"the renderer mupdf needs PyMuPDF: {install([MUPDF])}, or choose --renderer pdfium"
             )
         child_settings: Json = {"max_pixels": settings.max_pixels, "passwords": list(passwords)}
         child_settings["renderers"] = self._renderers(media_type.PDF)
@@ -213,7 +214,8 @@ class Sandbox:
             return ("pillow",)
         if not self._has_mupdf:
             return ("pdfium",)
-        return self._settings.renderer, _OTHER_RENDERER[self._settings.renderer]
+        first = self._settings.renderer or DEFAULT_RENDERER
+        return first, _OTHER_RENDERER[first]
 
 
 def _page_from(reply: Json, child: Child, doc_id: str, request: Json) -> tuple[PageImage, PageFacts]:

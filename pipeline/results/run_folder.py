@@ -43,7 +43,7 @@ def claim(folder: Folder, settings: Settings) -> None:
 
 def refuse_other_settings(folder: Folder, settings: Settings) -> None:
     """Raise `SettingsChanged` if the folder belongs to a run with other settings. Writes nothing. A model's revision
-    counts only where it is known: what is not pinned yet will be by the run."""
+    and a renderer count only where they are known: what is left open yet will be settled by the run."""
     try:
         theirs = read(folder)["settings"]
     except NotFound:
@@ -51,6 +51,8 @@ def refuse_other_settings(folder: Folder, settings: Settings) -> None:
     mine = result_settings(settings)
     if "engine.model_revision" in mine and not mine["engine.model_revision"]:
         mine["engine.model_revision"] = theirs.get("engine.model_revision")
+    if settings.render.renderer is None and "render.renderer" in theirs:
+        mine["render.renderer"] = theirs["render.renderer"]
     _insist(folder, theirs, mine)
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from quire.config.profiles import DEFAULT_PROFILES, PROFILES, Profile
+from quire.config.engines import KINDS
+from quire.config.profiles import PROFILES, Profile
 from quire.config.results import fingerprint, result_settings
 from quire.config.settings_file import load_settings
-from quire.engines.choose import ladder, require
+from quire.engines.ladder import ladder
 from quire.errors import ConfigError
+from quire.flows.requirements import require
 from quire.rasterize.modes import MODES
 from quire.records import Request
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
-@pytest.mark.parametrize("engine", DEFAULT_PROFILES)
+@pytest.mark.parametrize("engine", [kind.name for kind in KINDS if kind.has_model])
 def test_every_profile_gives_settings_that_hold(profile: Profile, engine: str) -> None:
     settings = load_settings(None, [f"engine.name={engine}", f"engine.profile={profile.name}"])
     requests = ladder(settings)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from quire.conversion.page import PageReader
-from quire.engines.held_image import HeldImage, Rasterized
 from quire.errors import ImageLost, PageRejected, QuireError
+from quire.rasterize.held_image import HeldImage, Rasterized
 from quire.records import (
     Failure,
     ImageInfo,

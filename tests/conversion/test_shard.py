@@ -15,13 +15,13 @@ from quire.config.sections import StorageSettings
 from quire.config.settings import Settings
 from quire.conversion.admission import Admission
 from quire.conversion.shard import Converter, check_complete, convert_shard
-from quire.engines.held_image import HeldImage, Hold, Rasterized
 from quire.engines.scripted_engine import journal_counts
 from quire.errors import AccountingError, NotFound, SettingsChanged
 from quire.flows.local import convert_locally
 from quire.jobs.convert import convert
 from quire.jobs.plan import Inputs, make_plan
 from quire.planning.plan_log import part_keys, planned_shards, read_part
+from quire.rasterize.held_image import HeldImage, Hold, Rasterized
 from quire.records import (
     DocumentRef,
     ImageInfo,

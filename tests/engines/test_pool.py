@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from quire.config.engines import EngineSettings
-from quire.engines.held_image import HeldImage, Rasterized, hold_for_once
+from quire.config.sections import EngineSettings
 from quire.engines.pool import EnginePool
 from quire.engines.slot import EngineHost, Slot, State
 from quire.errors import EngineAway, EngineDead, EngineFailure, PageRejected
+from quire.rasterize.held_image import HeldImage, Rasterized, hold_for_once
 from quire.records import ImageInfo, RasterizedPage, Recognition, Request
 from tests.waiting import wait_in_loop
 

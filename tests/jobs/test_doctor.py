@@ -26,17 +26,17 @@ def no_tools(tmp_path: Path) -> str:
 
 
 def test_without_a_gpu_it_says_so_and_what_else_there_is(no_tools: str) -> None:
-    shown = quire("doctor", PATH=no_tools)
+    shown = quire("doctor", "--engine", "vllm", PATH=no_tools)
     assert shown.returncode == 1, shown.stderr
     assert "no GPU" in shown.stdout
-    assert "--gpus all" in advice(shown.stdout) and "--engine rapidocr" in shown.stdout
+    assert "--gpus all" in advice(shown.stdout) and "try the default engine" in shown.stdout
 
 
 def test_a_driver_that_does_not_work_is_quoted(no_tools: str) -> None:
     tool = Path(no_tools) / "nvidia-smi"
     tool.write_text(f"#!{sys.executable}\nprint('NVIDIA-SMI has failed: no driver'); raise SystemExit(9)\n")
     tool.chmod(0o755)
-    shown = quire("doctor", PATH=no_tools)
+    shown = quire("doctor", "--engine", "vllm", PATH=no_tools)
     assert shown.returncode == 1
     assert "no driver" in shown.stdout and "reboot" in advice(shown.stdout)
 
@@ -45,7 +45,7 @@ def test_a_driver_that_cannot_be_asked_is_a_finding(no_tools: str) -> None:
     tool = Path(no_tools) / "nvidia-smi"
     tool.write_bytes(b"\x7fELF and nothing else")
     tool.chmod(0o755)
-    shown = quire("doctor", PATH=no_tools)
+    shown = quire("doctor", "--engine", "vllm", PATH=no_tools)
     assert shown.returncode == 1 and "Traceback" not in shown.stderr
     assert "does not answer" in shown.stdout and "reboot" in advice(shown.stdout)
 
@@ -57,7 +57,7 @@ def test_without_vllm_it_says_what_to_install(tmp_path: Path) -> None:
         "u.find_spec = lambda name, *rest: None if name == 'vllm' else find(name, *rest)\n"
     )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), os.getcwd()])
-    shown = quire("doctor", "--set", "vllm.device=cpu", PYTHONPATH=path)
+    shown = quire("doctor", *set_options(("engine.name=vllm", "vllm.device=cpu")), PYTHONPATH=path)
     assert shown.returncode == 1, shown.stderr
     assert "needs vllm" in shown.stdout and "quire-ocr[gpu]" in shown.stdout
     assert "install" in advice(shown.stdout)
@@ -76,10 +76,10 @@ def test_what_is_wrong_decides_what_to_do(options: list[str], words: str, remedy
     assert words in shown.stdout and remedy in advice(shown.stdout)
 
 
-def test_it_reads_a_page_with_a_cpu_engine() -> None:
-    shown = quire("doctor", "--engine", "rapidocr")
+def test_it_reads_a_page_with_the_engine_of_convert() -> None:
+    shown = quire("doctor")
     assert shown.returncode == 0, shown.stdout + shown.stderr
-    assert "cage        whole" in shown.stdout
+    assert "cage        whole" in shown.stdout and "rapidocr is ready" in shown.stdout
     assert "Quire reads this page" in shown.stdout
 
 

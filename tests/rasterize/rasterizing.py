@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from quire.engines.held_image import HeldImage
+from quire.rasterize.held_image import HeldImage
 from quire.rasterize.media_type import sniff_file
 from quire.rasterize.sandbox import Sandbox
 from quire.records import PageImage, PageRange, RasterizedPage

@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 
 from quire.config.sections import RenderSettings, StorageSettings
-from quire.engines.held_image import Rasterized
 from quire.errors import ConfigError, StorageError
 from quire.planning.discover import discover
 from quire.planning.probe import Prober
 from quire.rasterize.fetching import FetchingRasterizer
+from quire.rasterize.held_image import Rasterized
 from quire.rasterize.sandbox import Probe, Sandbox
 from quire.records import DocumentStatus, PageImage, PageRange, RasterizedPage
 from quire.storage.source_cache import SourceCache

@@ -21,7 +21,6 @@ from ray.experimental import get_object_locations
 
 from quire.config.sections import RaySettings, StorageSettings
 from quire.conversion.shard import ShardQueue
-from quire.engines.held_image import HeldImage, hold_for_once
 from quire.engines.scripted_engine import journal_counts
 from quire.errors import ConfigError, EngineAway, EngineDead, ImageLost, QuireError, RunStopped
 from quire.flows import on_ray
@@ -38,6 +37,7 @@ from quire.meters.bottleneck import FlowSums, Machinery
 from quire.meters.flow_meter import RunMeter
 from quire.meters.metrics import PAGES, outcomes, report_nothing
 from quire.planning.plan_log import planned_shards
+from quire.rasterize.held_image import HeldImage, hold_for_once
 from quire.records import PageImage, PageRange, Recognition, Request, Shard
 from quire.results.ledger import Account, take_account
 from quire.results.run_folder import provenance

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal
 
+from quire.config.settings import Settings
 from quire.engines.page_content import content_of
 from quire.errors import EngineAway, MissingDependency, NotStarted, PageRejected
 from quire.processes.cage import CageMode
@@ -145,3 +146,13 @@ def _recognition(reply: dict[str, Any]) -> Recognition:
 def _box(value: Any) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = (float(edge) for edge in value)
     return (x0, y0, x1, y1)
+
+
+async def start(settings: Settings, num_processes: int) -> RapidOcrEngine:
+    """The engine `rapidocr` of the settings."""
+    return RapidOcrEngine(
+        num_processes,
+        backend=settings.rapidocr.backend,
+        page_cpu_s=settings.engine.page_cpu_s,
+        cage=settings.render.sandbox,
+    )

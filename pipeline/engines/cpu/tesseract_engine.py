@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from quire.config.settings import Settings
 from quire.engines.cpu.tesseract_languages import environment_of_tesseract, missing_for_tesseract
 from quire.engines.page_content import content_of
 from quire.errors import EngineAway, EngineDead, MissingDependency, PageRejected
@@ -213,3 +214,13 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+async def start(settings: Settings, num_processes: int) -> TesseractEngine:
+    """The engine `tesseract` of the settings."""
+    return await TesseractEngine.start(
+        num_processes,
+        languages=settings.tesseract.languages,
+        page_cpu_s=settings.engine.page_cpu_s,
+        cage=settings.render.sandbox,
+    )

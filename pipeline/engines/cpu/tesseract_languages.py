@@ -5,10 +5,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+from quire.config.engines import EngineSections
 from quire.config.settings import environment
 from quire.processes.child_process import child_environment
 
 _TIMEOUT_S = 300.0  # the long stop: a busy machine takes its time
+
+
+def lacks(settings: EngineSections) -> str:
+    """What Tesseract lacks on this machine to read the languages of the settings, and how to get it."""
+    return missing_for_tesseract(settings.tesseract.languages)
 
 
 def missing_for_tesseract(languages: str, program: str = "tesseract") -> str:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from quire.config.extras import GPU, install
 from quire.errors import ConfigError, MissingDependency
 
 _WANTED_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")  # no code: none of it is run
@@ -28,11 +29,11 @@ def local_checkpoint(model: str, revision: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as exc:
-        raise MissingDependency("models from the hub need huggingface_hub: pip install 'quire-ocr[gpu]'") from exc
+        raise MissingDependency(f"models from the hub need huggingface_hub: {install([GPU])}") from exc
     try:
         return Path(snapshot_download(model, revision=revision or None, allow_patterns=list(_WANTED_FILES)))
     except Exception as exc:  # the hub's border: no answer is an error of whichever HTTP library its client has
-        raise ConfigError(f"cannot get the model {model}: {exc}") from exc
+        raise ConfigError(f"cannot get the model {model}, and there is no folder of that name: {exc}") from exc
 
 
 def pin_revision(model: str, revision: str) -> str:
@@ -48,8 +49,8 @@ def pin_revision(model: str, revision: str) -> str:
         from huggingface_hub import HfApi, snapshot_download
     except ImportError as exc:
         raise MissingDependency(
-            "finding a model's revision needs huggingface_hub: pip install 'quire-ocr[gpu]', or set "
-            "engine.model_revision to a commit"
+            f"finding a model's revision needs huggingface_hub: {install([GPU])}, or set engine.model_revision "
+            "to a commit"
         ) from exc
     try:
         return HfApi().model_info(model, revision=revision or None).sha or ""
@@ -59,8 +60,9 @@ def pin_revision(model: str, revision: str) -> str:
         return Path(snapshot_download(model, revision=revision or None, local_files_only=True)).name
     except Exception as exc:
         raise ConfigError(
-            f"cannot find out which revision of {model} there is: the hub says nothing ({unanswered}), and it was not "
-            "fetched before. Set engine.model_revision to a commit, or engine.model to a folder"
+            f"cannot find out which revision of {model} there is: the hub says nothing ({unanswered}), it was "
+            "not fetched before, and there is no folder of that name. Set engine.model_revision to a commit, or "
+            "engine.model to a folder"
         ) from exc
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import ctypes
 
+from quire.config.engines import EngineSections
+
 _DRIVER = "libcuda.so.1"
 
 
@@ -17,3 +19,13 @@ def has_gpu() -> bool:
     number = ctypes.c_int(0)
     is_asked = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(number)) == 0
     return is_asked and number.value > 0
+
+
+def lacks(settings: EngineSections) -> str:
+    """What vLLM needs beside its package and has not on this machine, and how it gets it; empty if it can run."""
+    if settings.vllm.device == "cpu" or has_gpu():
+        return ""
+    return (
+        "a GPU, and none is to be reached here (`quire doctor --engine vllm` says why); a CPU build of vLLM wants "
+        "--set vllm.device=cpu"
+    )

@@ -18,7 +18,6 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from quire.conversion.shard import Converter, convert_shard
 from quire.engines.choose import needs
-from quire.engines.held_image import HeldImage, Hold, Rasterized, hold_for_once
 from quire.engines.pool import EnginePool
 from quire.errors import EngineDead, EngineFailure, ImageLost, PageRejected, QuireError
 from quire.flows.converter import make_converter
@@ -29,6 +28,7 @@ from quire.meters.bottleneck import FlowSums
 from quire.meters.flow_meter import FlowMeter, every_tick
 from quire.meters.metrics import Tally, tally
 from quire.processes.background import run_beside
+from quire.rasterize.held_image import HeldImage, Hold, Rasterized, hold_for_once
 from quire.rasterize.known_page import rasterize_known_page
 from quire.records import Failure, PageRange, PageResult, RasterizedPage, Recognition, Request, Shard
 from quire.results.write import ShardWriter

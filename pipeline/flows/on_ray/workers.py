@@ -22,9 +22,9 @@ from quire.config.settings import Settings
 from quire.conversion.document_budget import BudgetedRasterizer
 from quire.engines.base import LocalEngine
 from quire.engines.choose import make_engine
-from quire.engines.held_image import hold_for_once
 from quire.errors import EngineAway, EngineDead, ImageLost, PageRejected
 from quire.rasterize.fetching import FetchingRasterizer
+from quire.rasterize.held_image import hold_for_once
 from quire.rasterize.sandbox import Sandbox
 from quire.records import Failure, PageImage, PageRange, RasterizedPage, Recognition, Request
 from quire.storage.cache_folder import open_cache

@@ -13,7 +13,6 @@ import pytest
 from quire.config.sections import FlowSettings
 from quire.config.settings import Settings
 from quire.conversion.shard import convert_shards
-from quire.engines.held_image import HeldImage
 from quire.flows.converter import make_converter
 from quire.jobs.bench.scale_costs import measure, plan_made_up
 from quire.jobs.bench.simulate import simulate
@@ -21,6 +20,7 @@ from quire.jobs.bench.simulated_cluster import Cluster, Run, SimulatedRasterizer
 from quire.jobs.bench.simulated_store import SECONDS, SimulatedStore
 from quire.jobs.bench.virtual_time import VirtualTimeLoop, run
 from quire.planning.plan_log import planned_shards
+from quire.rasterize.held_image import HeldImage
 from quire.records import Recognition, Request, Shard
 
 SMALL = Cluster(num_nodes=2, engines_per_node=2, window=16, pages_per_s=0.6, load_s=60.0)

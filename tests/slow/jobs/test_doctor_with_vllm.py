@@ -39,6 +39,6 @@ def test_a_model_that_is_not_there_is_named() -> None:
 
 
 def test_a_plug_in_that_is_left_out_is_named() -> None:
-    shown = doctor("--set", "vllm.device=cpu", VLLM_PLUGINS="other")
+    shown = doctor(*set_options(("engine.name=vllm", "vllm.device=cpu")), VLLM_PLUGINS="other")
     assert shown.exit_code == 1
     assert "VLLM_PLUGINS=other,quire" in advice(shown.stdout)

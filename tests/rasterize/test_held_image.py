@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from quire.engines.held_image import HeldImage, ImageNotMade, Rasterized
+from quire.rasterize.held_image import HeldImage, ImageNotMade, Rasterized
 from quire.records import Failure, RasterizedPage
 
 
