@@ -1,4 +1,4 @@
-"""What can be set: settings as small dataclasses, how they are read from a file and options, and models as data.
+"""Settings: small dataclasses, read from a file and from options; and models as data.
 
     settings.py       all settings, and the fingerprint of those that change results
     settings_file.py  from TOML and `section.key=value` to settings

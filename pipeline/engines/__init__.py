@@ -1,4 +1,4 @@
-"""Engines: each reads a page's image and returns its text (`base` has the contract, `choose` the list).
+"""Engines: each reads a page's image and returns its text. `base.py` has the contract, `choose.py` the list.
 
-Imports nothing here, so that an engine's packages are needed only where it runs.
+This module imports nothing, so that an engine's packages are needed only where it runs.
 """

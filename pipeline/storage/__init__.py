@@ -4,10 +4,10 @@
     open_object(uri, settings) -> Folder, key    one object by its full URI
 
 `base.py` says what a folder does, `uris.py` how things are named, `local.py` and `s3.py` do it. Everything
-here blocks: async callers use `asyncio.to_thread`. Folders may be used by many threads and may be pickled;
-they must not be carried over a fork, as the S3 client's threads are not. What only buckets need, boto3 above all, takes
-a third of a second to import, and is imported when the first bucket is opened. Errors are `errors.StorageError`, and
-`errors.ObjectError` where one object is at fault. Nothing here knows what the bytes mean.
+here blocks: async callers use `asyncio.to_thread`. Many threads may use a folder, and it may be pickled. It must not
+be used after a fork: the S3 client's threads do not survive one. What only buckets need, boto3 above all, takes
+a third of a second to import. It is imported when the first bucket is opened. Errors are `errors.StorageError`, and
+`errors.ObjectError` where one object is at fault. Does not know what the bytes mean.
 """
 
 from __future__ import annotations
