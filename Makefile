@@ -19,6 +19,8 @@ VLLM_INSTALLED := $(VENV)/vllm-installed
 READERS_LOCK := requirements-readers.lock
 READERS := $(VENV)/readers
 READERS_INSTALLED := $(VENV)/readers-installed
+WHEEL := $(VENV)/wheel
+WHEEL_INSTALLED := $(VENV)/wheel-installed
 TORCH_BUILD := torch==2.13.0+cpu
 TORCH ?= --torch-backend cpu
 UV_VERSION := 0.13.9
@@ -45,14 +47,15 @@ PACKAGES ?= $(addprefix --default-index ,$(call pip_setting,index-url)) \
 	$(addprefix --allow-insecure-host ,$(call pip_setting,trusted-host))
 CERTIFICATES = $(addprefix SSL_CERT_FILE=,$(or $(SSL_CERT_FILE),$(call pip_setting,cert)))
 UV_INSTALL = $(CERTIFICATES) $(UV) pip install --quiet --no-config --no-deps --python $(BIN)/python $(PACKAGES)
+UV_WHEEL = $(CERTIFICATES) $(UV) pip install --quiet --no-config --python $(WHEEL)/bin/python $(PACKAGES)
 UV_COMPILE = $(CERTIFICATES) $(UV) pip compile --upgrade --quiet --no-config $(PACKAGES) \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stock check fast slow soak lock slow-test-programs clean
+.PHONY: help setup demo test stock check fast slow soak reference lock slow-test-programs clean
 
 help:  ## list what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: $(INSTALLED)  ## make .venv with Quire and all that the demo and the tests need
 
@@ -74,17 +77,17 @@ demo: setup  ## draw some documents, convert them, and say where the results are
 	@echo "  demo/output/pages     Parquet, one row a page; demo/output/documents: one row a document"
 	@echo "  $(BIN)/quire status demo/output   the summary"
 
-test: slow-test-programs $(VLLM_INSTALLED) $(READERS_INSTALLED)  ## run the checks and all tests but those of `make soak`: what CI runs
+test: slow-test-programs $(VLLM_INSTALLED) $(READERS_INSTALLED) $(WHEEL_INSTALLED)  ## run the checks and all tests but those of `make soak`: what CI runs
 	@$(MAKE) --no-print-directory check
 	$(PYTEST)
 
 fast: setup  ## the quick tests alone; minutes
 	$(PYTEST) --ignore tests/slow
 
-slow: slow-test-programs $(VLLM_INSTALLED) $(READERS_INSTALLED)  ## the tests with clusters, engines, gateways and browsers alone
+slow: slow-test-programs $(VLLM_INSTALLED) $(READERS_INSTALLED) $(WHEEL_INSTALLED)  ## the tests with clusters, engines, gateways and browsers alone
 	$(PYTEST) tests/slow
 
-soak: slow-test-programs $(VLLM_INSTALLED) $(READERS_INSTALLED)  ## kills, nights, storms and more, drawn from seeds, for an hour
+soak: slow-test-programs $(VLLM_INSTALLED) $(READERS_INSTALLED) $(WHEEL_INSTALLED)  ## kills, nights, storms and more, drawn from seeds, for an hour
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(if $(ONLY),--only "$(ONLY)")
 
 stock: $(VLLM_INSTALLED) $(VENV)/stock  ## our model class against vLLM's own, at full size; minutes
@@ -98,6 +101,9 @@ check: setup  ## ruff and pyrefly
 	$(BIN)/ruff format --check
 	@$(BIN)/python -m tests.modules > $(VENV)/modules.json
 	$(BIN)/pyrefly check --module-names $(VENV)/modules.json
+
+reference: setup  ## write docs/settings.md anew, from the settings themselves
+	@$(BIN)/python -m quire.jobs.settings_reference docs/settings.md
 
 # The lock with vLLM comes first: the one without it agrees with it, so that installing the second adds to the first.
 lock: $(UV)  ## bring the locks up to date with what they are made from
@@ -141,6 +147,15 @@ $(VLLM_INSTALLED): $(INSTALLED) $(VLLM_LOCK)
 $(READERS_INSTALLED): $(INSTALLED) $(READERS_LOCK)
 	@rm -rf $(READERS)
 	@$(UV_INSTALL) --requirement $(READERS_LOCK) --target $(READERS)
+	@touch $@
+
+# What a person gets who installs Quire with one extra: an environment that holds nothing else. `build` is what an earlier
+# build left, files that are no longer here among them.
+$(WHEEL_INSTALLED): $(INSTALLED) $(shell find pipeline jobs -type f -not -name "*.pyc")
+	@rm -rf $(WHEEL) build
+	@"$(PYTHON)" -m venv --without-pip $(WHEEL)
+	@$(UV_WHEEL) --constraint $(LOCK) --reinstall-package quire-ocr ".[cpu]"
+	@rm -rf build
 	@touch $@
 
 # Tests that need a program that is not there are skipped, or fail where CI is set.

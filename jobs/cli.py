@@ -55,6 +55,8 @@ _COMMANDS = {
     "jobs": "quire.jobs.cluster_jobs:jobs_group",
     "engines": "quire.jobs.engines:engines_command",
     "doctor": "quire.jobs.doctor:doctor_command",
+    "settings": "quire.jobs.settings:settings_command",
+    "completion": "quire.jobs.completion:completion_command",
 }
 
 

@@ -14,9 +14,10 @@ import click
 
 from quire.budget.gate import Gate
 from quire.budget.prices import num_devices
-from quire.config.settings import Settings, StorageSettings, ray_address
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings, ray_address
 from quire.engines.choose import pinned, require
-from quire.errors import AccountingError, MissingDependency, RunStopped
+from quire.errors import AccountingError, ConfigError, MissingDependency, RunStopped
 from quire.flows.local import convert_with
 from quire.jobs.ending import heed_sigterm, run
 from quire.jobs.estimate import describe_outcome
@@ -24,6 +25,7 @@ from quire.jobs.exit_codes import EXIT_FAILED_PAGES
 from quire.jobs.options import (
     cost_options,
     flow_options,
+    limit_option,
     limit_options,
     read_passwords,
     settings_from,
@@ -32,12 +34,13 @@ from quire.jobs.options import (
 )
 from quire.jobs.plan import Inputs, describe, num_committed_pages, plan_totals, plan_with
 from quire.jobs.retry import retry_option, with_failed
-from quire.jobs.status import describe_account
+from quire.jobs.status import describe_account, describe_limits
 from quire.meters.bottleneck import Verdict
 from quire.meters.metrics_port import metrics_port
 from quire.meters.progress import Progress
 from quire.nights.log import has_nights
 from quire.planning.discover import looked_up
+from quire.planning.plan_log import part_keys, read_part
 from quire.rasterize.sandbox import Sandbox
 from quire.records import PageResult, Shard
 from quire.results.finish import finish
@@ -45,10 +48,12 @@ from quire.results.ledger import Account, take_account
 from quire.results.run_folder import provenance
 from quire.results.write import ShardWriter
 from quire.storage import Folder, open_folder
+from quire.tables.keys import committed_shards
 
 
 @click.command("convert", short_help="Convert documents to Markdown and Parquet.")
 @sources_and_output
+@limit_option
 @settings_options
 @flow_options
 @cost_options
@@ -62,13 +67,15 @@ def convert_command(
     manifest: tuple[str, ...],
     output: str,
     passwords: Path | None,
+    limit: int | None,
     ray: str | None,
     retry_failed: str | None,
     **options: Any,
 ) -> None:
     """Convert the documents of SOURCES into Markdown and Parquet below --output.
 
-    SOURCES are s3:// prefixes or objects, local folders or files, or globs like 'docs/**/*.pdf' (quoted).
+    SOURCES are prefixes or objects in s3://, gs:// or az://, https:// documents, local folders or files, or globs like
+    'docs/**/*.pdf' (quoted).
     Running it again goes on where it was stopped, takes what is new, and repeats nothing that is done.
 
     \b
@@ -80,13 +87,15 @@ def convert_command(
                 2  wrong usage: the same command would end so again; 130 interrupted
     """
     settings = settings_from(ray=ray, **options)
-    inputs = Inputs(sources, manifest, output, read_passwords(passwords))
+    inputs = Inputs(sources, manifest, output, read_passwords(passwords), limit=limit)
     if retry_failed is not None:
         if has_nights(open_folder(output, settings.storage)):
             raise click.UsageError(f"what is live in {output} is told by its nights: quire nightly --retry-failed")
         inputs = with_failed(inputs, settings, retry_failed)
     account = run(convert(inputs, settings, use_ray=ray is not None))
     click.echo(describe_account(account))
+    for line in describe_limits(open_folder(output, settings.storage)):
+        click.echo(line)
     if told := describe_outcome(open_folder(output, settings.storage)):
         click.echo(told)
     markdown = f"Markdown: {output}/markdown   " if settings.text.write_markdown_files else ""
@@ -127,12 +136,14 @@ async def _convert_once(inputs: Inputs, settings: Settings, use_ray: bool) -> Ac
 
 
 async def _convert(inputs: Inputs, settings: Settings, use_ray: bool, sandbox: Sandbox) -> Account:
+    if inputs.limit is not None:
+        await asyncio.to_thread(_refuse_more_than, inputs.limit, open_folder(inputs.output, settings.storage))
     totals = await plan_with(sandbox, inputs, settings)
     if use_ray:  # pages are rasterized elsewhere
         await sandbox.close()
     click.echo(describe(totals, settings), err=True)
     folder = open_folder(inputs.output, settings.storage)
-    writer = ShardWriter(folder, provenance(folder, settings), settings.text.write_markdown_files)
+    writer = ShardWriter(folder, provenance(folder, settings), settings.text)
     # Another run may plan documents into this output meanwhile: go on until nothing planned is left undone.
     num_before = -1
     while (num_done := await asyncio.to_thread(num_committed_pages, folder, totals.parts)) < totals.num_pages:
@@ -166,6 +177,18 @@ def _with_latents_folder(settings: Settings, output: str) -> Settings:
         return settings
     uri = open_folder(output, settings.storage).child("latents").uri
     return replace(settings, engine=replace(settings.engine, latents_uri=uri))
+
+
+def _refuse_more_than(limit: int, folder: Folder) -> None:
+    """Raise `ConfigError` where more documents than the limit wait to be converted: it would hold none of them back."""
+    done = committed_shards(folder)
+    parts = (read_part(folder, key) for key in part_keys(folder))
+    num_open = sum(not done.issuperset(planned.shard_ids) for part in parts for planned in part)
+    if num_open > limit:
+        raise ConfigError(
+            f"{num_open} documents are planned in {folder.uri} and not converted yet, more than --limit {limit}: run "
+            "without it to convert them, or write to another --output"
+        )
 
 
 def _stop(folder: Folder, reason: str, parts: Sequence[str]) -> None:

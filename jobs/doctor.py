@@ -20,6 +20,7 @@ import click
 from quire.config.settings import Settings
 from quire.engines.base import LocalEngine
 from quire.engines.choose import ladder, make_engine, require
+from quire.engines.held_image import why_no_image
 from quire.errors import ConfigError, GuardNotApplied, MissingDependency, PageError, QuireError
 from quire.jobs.ending import run
 from quire.jobs.exit_codes import EXIT_ERROR
@@ -219,10 +220,10 @@ async def _read_page(engine: LocalEngine, settings: Settings) -> Finding:
     request = ladder(settings)[0]
     started = time.monotonic()
     try:
-        page = await rasterize_known_page(settings.render, request.mode)
-        if page.image is None:
-            raise PageError(page.failure.message if page.failure else "it could not be rasterized")
-        answer = await engine.recognize(page.image, request)
+        page, image = await rasterize_known_page(settings.render, request.mode)
+        if image is None:
+            raise PageError(why_no_image(page).message)
+        answer = await engine.recognize(await image.get(), request)
     except PageError as exc:
         return Finding("page", False, f"one page could not be read: {exc}", "run again with -vv and report it")
     text = " ".join((answer.text or " ".join(block.text for block in answer.blocks or ())).split())

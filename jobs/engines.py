@@ -8,8 +8,9 @@ from typing import get_args, get_type_hints
 
 import click
 
+from quire.config.engines import EngineSettings
 from quire.config.profiles import DEFAULT_PROFILES, PROFILES, Profile
-from quire.config.settings import EngineSettings, Settings
+from quire.config.settings import Settings
 from quire.engines.choose import what_is_missing
 
 _WIDTH = 110

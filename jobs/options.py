@@ -1,6 +1,6 @@
 """The options that several commands share, and what they mean together.
 
-Command-line options are a convenience over the settings of `pipeline/config/settings.py`: each one sets one of them.
+Command-line options are a convenience over the settings of `pipeline/config/`: each one sets one of them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import click
 
 from quire.budget.prices import GPU_PRICES
 from quire.config.settings import Settings
-from quire.config.settings_file import load_settings
+from quire.config.settings_file import Loaded, load_with_origins
 from quire.errors import ConfigError
+from quire.jobs.completion import setting_names
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _SHORTHANDS = {
     "engine": "engine.name",
     "latents": "engine.latents",
+    "pages": "plan.pages",
     "renderer": "render.renderer",
     "endpoint_url": "storage.endpoint_url",
     "region": "storage.region",
@@ -48,16 +50,37 @@ def sources_and_output(command: _Command) -> _Command:
             "--manifest",
             multiple=True,
             metavar="FILE",
-            help="A file (local or s3://) with one URI a line; may be given with SOURCES or instead of them.",
+            help="A file (local, or a URI) with one URI or path a line; may be given with SOURCES or instead of them.",
         ),
-        click.option("--output", required=True, metavar="URI", help="Where results go: s3://… or a local folder."),
+        click.option(
+            "--output",
+            required=True,
+            metavar="URI",
+            help="Where results go: s3://…, gs://…, az://… or a local folder.",
+        ),
         click.option(
             "--passwords",
             type=click.Path(path_type=Path, dir_okay=False, exists=True),
             help="A file with one password a line, each tried on encrypted documents. Never stored.",
         ),
+        click.option(
+            "--pages",
+            metavar="RANGES",
+            help="Read only these pages of each document, counted from 1, like 1-5,9 or 3-. A document of which others "
+            "are left out is 'partial' in all tables.",
+        ),
     ]
     return _apply(command, decorators)
+
+
+limit_option = click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Take only the first N documents, for a trial: in the order of SOURCES and manifests, within each by name. "
+    "The same N the next time; a higher one, or none, goes on with the rest. What is planned in --output and not "
+    "converted yet is converted first; where that is more than N documents, nothing is begun.",
+)
 
 
 def settings_options(command: _Command) -> _Command:
@@ -73,7 +96,8 @@ def settings_options(command: _Command) -> _Command:
             "overrides",
             multiple=True,
             metavar="SECTION.KEY=VALUE",
-            help="Change any setting. Repeatable.",
+            shell_complete=setting_names,
+            help="Change any setting: `quire settings` lists them. A list is written a,b. Repeatable.",
         ),
         click.option(
             "--engine",
@@ -178,8 +202,13 @@ def storage_decorators() -> list[Callable[[_Command], _Command]]:
 
 def settings_from(config: Path | None = None, overrides: Sequence[str] = (), **options: Any) -> Settings:
     """Settings from the file, then the short options, then --set. Raises `ConfigError`."""
+    return load_from(config, overrides, **options).settings
+
+
+def load_from(config: Path | None = None, overrides: Sequence[str] = (), **options: Any) -> Loaded:
+    """`settings_from`, with where each came from."""
     short = [f"{_SHORTHANDS[name]}={_toml(value)}" for name, value in options.items() if value is not None]
-    return load_settings(config, [*short, *overrides])
+    return load_with_origins(config, [*short, *overrides])
 
 
 def settings_from_parameters(parameters: Mapping[str, Any]) -> Settings:

@@ -21,7 +21,7 @@ from click.core import ParameterSource
 
 import quire.jobs
 from quire.errors import ConfigError
-from quire.storage.uris import is_s3_uri
+from quire.storage.uris import is_remote
 
 CREDENTIALS_FILE = "files/aws-credentials"
 
@@ -76,7 +76,7 @@ def pack_files(folder: Path, context: click.Context) -> dict[str, Any]:
 
 
 def _as_packed(uri: str, folder: Path) -> str:
-    return uri if is_s3_uri(uri) else _copied(Path(uri), folder)
+    return uri if is_remote(uri) else _copied(Path(uri), folder)
 
 
 def _copied(path: Path, folder: Path) -> str:

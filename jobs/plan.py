@@ -19,10 +19,20 @@ from quire.errors import ConfigError
 from quire.estimate.record import to_json
 from quire.jobs.ending import run
 from quire.jobs.estimate import describe_estimate, make_estimate
-from quire.jobs.options import cost_options, read_passwords, settings_from, settings_options, sources_and_output
+from quire.jobs.options import (
+    cost_options,
+    limit_option,
+    read_passwords,
+    settings_from,
+    settings_options,
+    sources_and_output,
+)
+from quire.jobs.status import describe_limits
 from quire.meters.progress import Progress
 from quire.planning.discover import discover, refuse_own_output
+from quire.planning.limits import Limit, first, forget_limit, note_limit
 from quire.planning.plan import plan
+from quire.planning.plan_index import load_index
 from quire.planning.plan_log import part_keys, read_part, read_totals, shards_of
 from quire.planning.probe import Prober
 from quire.rasterize.modes import layout
@@ -31,6 +41,7 @@ from quire.records import DocumentRef, DocumentStatus
 from quire.results.run_folder import claim, fingerprint_in, note_versions, refuse_other_settings
 from quire.storage import Folder, open_folder
 from quire.storage.cache_folder import open_cache
+from quire.storage.uris import SHARED_STORES, is_listable
 from quire.tables.keys import committed_shards
 
 _A4_PT = (595, 842)
@@ -47,6 +58,12 @@ class Inputs:
     listing: tuple[DocumentRef, ...] | None = None  # where the sources were listed already
     lost: frozenset[tuple[str, str]] = frozenset()  # to be planned again; see `PlanIndex`
     retry: tuple[DocumentStatus, ...] = (DocumentStatus.UNREADABLE,)  # likewise
+    limit: int | None = None  # only so many of the first documents, in the order of the sources and their listings
+
+    @property
+    def names(self) -> list[str]:
+        """The sources, and the manifests as sources."""
+        return [*self.sources, *(f"@{manifest}" for manifest in self.manifests)]
 
     def insist(self) -> None:
         """Raise `ConfigError` where it cannot be said what is to be read and written."""
@@ -54,6 +71,8 @@ class Inputs:
             raise ConfigError("nothing to read: name a bucket, folder, glob or file, or give --manifest FILE")
         if not all(name.removeprefix("@").strip() for name in (*self.sources, *self.manifests, self.output)):
             raise ConfigError("a source, a manifest or --output is empty: is a variable of your script not set?")
+        if not is_listable(self.output):
+            raise ConfigError(f"web servers are read from only: write to {SHARED_STORES} or a local folder")
         refuse_own_output(self.sources, self.output)
 
     def refs(self, settings: Settings) -> Iterator[DocumentRef]:
@@ -61,8 +80,7 @@ class Inputs:
         if self.listing is not None:
             yield from self.listing
             return
-        manifests = [f"@{manifest}" for manifest in self.manifests]
-        yield from discover([*self.sources, *manifests], settings.storage, self.output)
+        yield from discover(self.names, settings.storage, self.output)
 
 
 def check_modes(modes: Sequence[str]) -> None:
@@ -86,6 +104,7 @@ class PlanTotals:
 
 @click.command("plan", short_help="List and probe documents; say what a run will take.")
 @sources_and_output
+@limit_option
 @settings_options
 @cost_options
 @click.option(
@@ -110,18 +129,24 @@ def plan_command(
     manifest: tuple[str, ...],
     output: str,
     passwords: Path | None,
+    limit: int | None,
     estimate: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """List and probe the documents of SOURCES and write the plan to --output.
 
-    SOURCES are s3:// prefixes or objects, local folders or files, or globs like 'docs/**/*.pdf' (quoted).
+    SOURCES are prefixes or objects in s3://, gs:// or az://, https:// documents, local folders or files, or globs like
+    'docs/**/*.pdf' (quoted).
     Planning again looks only at what is new or has changed.
     """
     settings = pinned(settings_from(**options))
-    inputs = Inputs(sources, manifest, output, read_passwords(passwords))
+    inputs = Inputs(sources, manifest, output, read_passwords(passwords), limit=limit)
     if estimate:
+        if limit is not None or settings.plan.pages:
+            raise click.UsageError(
+                "--estimate reckons with all documents and pages: leave out --limit and --pages"
+            )
         inputs.insist()
         check_modes([request.mode for request in ladder(settings)])
         folder = open_folder(output, settings.storage)
@@ -132,6 +157,8 @@ def plan_command(
         raise click.UsageError("--json goes with --estimate")
     totals = run(make_plan(inputs, settings))
     click.echo(describe(totals, settings))
+    for line in describe_limits(open_folder(output, settings.storage)):
+        click.echo(line)
     click.echo(f"The plan is in {output}/plan. Next: quire convert with the same arguments.")
 
 
@@ -162,7 +189,7 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
             progress.show(counts)
             return document
 
-        refs, retry = inputs.refs(settings), [*inputs.retry]
+        refs, retry = _limited(inputs, settings, folder), [*inputs.retry]
         if inputs.passwords:
             retry.append(DocumentStatus.ENCRYPTED)
         # Not before there is something to plan: a command with a mistake is to lock no folder.
@@ -171,7 +198,23 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
         async for _ in plan(folder, refs, probe, shards, fingerprint, retry, inputs.lost, own):
             pass
     await asyncio.to_thread(own)
+    if inputs.limit is None:
+        await asyncio.to_thread(forget_limit, folder, inputs.names)
     return await asyncio.to_thread(plan_totals, folder)
+
+
+def _limited(inputs: Inputs, settings: Settings, folder: Folder) -> Iterator[DocumentRef]:
+    """What is to be planned. That others are left out is noted before the last part is planned."""
+    refs = inputs.refs(settings)
+    if inputs.limit is None:
+        return refs
+    limit = Limit(tuple(inputs.names), inputs.limit)
+
+    def left_out(ref: DocumentRef) -> None:
+        if not load_index(folder).knows(ref):  # or an earlier run went further
+            note_limit(folder, limit)
+
+    return first(refs, inputs.limit, left_out)
 
 
 def plan_totals(folder: Folder) -> PlanTotals:

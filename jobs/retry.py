@@ -25,7 +25,7 @@ retry_option = click.option(
     "replaced.",
 )
 _KIND = re.compile(r"[a-z_]*")
-_NEVER_FAILED = (DocumentStatus.OK, DocumentStatus.DUPLICATE, DocumentStatus.IGNORED)
+_NEVER_FAILED = (DocumentStatus.OK, DocumentStatus.PARTIAL, DocumentStatus.DUPLICATE, DocumentStatus.IGNORED)
 
 
 def with_failed(inputs: Inputs, settings: Settings, kind: str) -> Inputs:

@@ -11,9 +11,10 @@ import click
 from quire.jobs.exit_codes import EXIT_FAILED_PAGES, EXIT_SUMS_DISAGREE, EXIT_UNFINISHED
 from quire.jobs.options import settings_from, storage_options
 from quire.jobs.printable import printable
+from quire.planning.limits import limits
 from quire.results.ledger import Account, take_account
 from quire.results.run_folder import read, versions_of
-from quire.storage import open_folder
+from quire.storage import Folder, open_folder
 from quire.versions import changes
 
 
@@ -33,13 +34,16 @@ def status_command(context: click.Context, /, output: str, as_json: bool, **opti
     account = take_account(folder)
     versions = versions_of(described)
     if as_json:
-        told = {**_as_json(account), "fingerprint": described["fingerprint"], "versions": versions}
+        told = {**_as_json(account), "limits": [asdict(limit) for limit in limits(folder)]}
+        told |= {"fingerprint": described["fingerprint"], "versions": versions}
         click.echo(json.dumps(told, indent=2))
     else:
         click.echo(f"{output}: settings {described['fingerprint']}, Quire {described['quire_version']}")
         if changed := changes(versions):
             click.echo(f"versions   of several runs: {changed}")
         click.echo(describe_account(account))
+        for line in describe_limits(folder):
+            click.echo(line)
     context.exit(_exit_code(account))
 
 
@@ -73,6 +77,11 @@ def describe_account(account: Account) -> str:
         lines.append(f"  … and {len(unread) - 20} more; see the table plan, column status")
     lines += [f"WRONG      {printable(problem)}" for problem in account.problems[:20]]
     return "\n".join(lines)
+
+
+def describe_limits(folder: Folder) -> list[str]:
+    """What the plan leaves out of its sources."""
+    return [printable(f"limited    {limit}") for limit in limits(folder)]
 
 
 def _counts(counts: Any) -> str:

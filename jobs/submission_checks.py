@@ -22,7 +22,7 @@ from quire.jobs.plan import Inputs, check_modes
 from quire.planning.discover import discover, manifest_lines
 from quire.results.run_folder import refuse_other_settings
 from quire.storage import open_folder
-from quire.storage.uris import is_s3_uri
+from quire.storage.uris import SHARED_STORES, is_remote
 
 
 def check(parsed: click.Context) -> Settings:
@@ -46,7 +46,7 @@ def _uris(parameters: Mapping[str, Any]) -> Iterator[str]:
     yield from (source for source in parameters["sources"] if not source.startswith("@"))
     listed = [source[1:] for source in parameters["sources"] if source.startswith("@")]
     for manifest in [*parameters["manifest"], *listed]:
-        if not is_s3_uri(manifest):
+        if not is_remote(manifest):
             yield from _lines(Path(manifest))
 
 
@@ -58,12 +58,12 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _refuse_local(uri: str, has_shared_folders: bool) -> None:
-    if is_s3_uri(uri):
+    if is_remote(uri):
         return
     if not has_shared_folders:
         raise ConfigError(
-            f"{uri} is on this machine, and the job runs on others: use s3://…, or, if all of them see the same "
-            "folders, say --set ray.shared_folders=true"
+            f"{uri} is on this machine, and the job runs on others: use {SHARED_STORES}, or, if all of them see the "
+            "same folders, say --set ray.shared_folders=true"
         )
     if not Path(uri).is_absolute():
         raise ConfigError(f"{uri}: the job has another working directory; write the path in full")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quire.config.settings import Settings, environment, fingerprint
+from quire.config.results import fingerprint
+from quire.config.settings import Settings, environment
 from quire.errors import ConfigError, QuireError
 from quire.jobs.cluster_jobs import address_option, follow, open_job_server
 from quire.jobs.convert import convert_command
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from quire.flows.ray_jobs import JobServer
 
 _COMMANDS = {str(command.name): command for command in (convert_command, nightly_command, plan_command)}
-_PASSED_ON = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_PASSED_ON = (
+    *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
+    *("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL"),
+)
 
 
 @click.command(
@@ -79,7 +83,7 @@ def submit_command(
     command: str,
     arguments: tuple[str, ...],
 ) -> None:
-    """Run `quire COMMAND ARGUMENTS` on a Ray cluster. Sources and output are s3:// URIs.
+    """Run `quire COMMAND ARGUMENTS` on a Ray cluster. Sources and output are URIs of object stores.
 
     \b
         quire submit --address http://head:8265 convert s3://corpus/scans --output s3://results/run1 --engine vllm
@@ -109,7 +113,7 @@ def submit_command(
 
 
 def _environment(variables: tuple[str, ...]) -> dict[str, str]:
-    """What `--env` says, and where AWS is."""
+    """What `--env` says, and where the clouds are."""
     found = {name: value for name in _PASSED_ON if (value := environment(name))}
     for variable in variables:
         name, equals, value = variable.partition("=")

@@ -13,9 +13,11 @@
     │       │   └── NothingThere  what a person named is not there, or holds nothing to read
     │       ├── PermissionDenied
     │       ├── Unreadable      it is there, and cannot be read
+    │       │   └── TooLarge    there is more of it than is read
     │       └── SourceChanged   it does not hold the bytes that were listed or planned
     ├── UnreadableDocument      the one document that was asked for cannot be opened
     ├── MissingDependency       an optional package or program is not installed
+    ├── NotStarted              a child process cannot be started
     ├── GuardNotApplied         the installed vLLM does not apply the repetition guard
     ├── EngineFailure           the engines cannot go on (they die faster than they may be restarted)
     ├── RunStopped              a limit or the canary ended a run before its end; it can go on
@@ -93,6 +95,10 @@ class Unreadable(ObjectError):
     pass
 
 
+class TooLarge(Unreadable):
+    pass
+
+
 class SourceChanged(ObjectError):
     pass
 
@@ -103,6 +109,10 @@ class UnreadableDocument(QuireError):
 
 class MissingDependency(QuireError):
     """The message says what to install."""
+
+
+class NotStarted(QuireError):
+    pass
 
 
 class GuardNotApplied(QuireError):

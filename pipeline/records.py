@@ -13,22 +13,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 ImageT = TypeVar("ImageT")
+"""`PageImage` on one machine, and a handle to one on a cluster: only rasterizers and engines look inside."""
 
 Pixels = NDArray[np.uint8]
 """RGB, shape (height, width, 3)."""
 
 
 class DocumentStatus(StrEnum):
-    """What planning found out about a document. Pages are planned for `ok` and `truncated` only."""
+    """What planning found out about a document. Pages are planned for `ok`, `truncated` and `partial` only."""
 
     OK = "ok"
     TRUNCATED = "truncated"  # the end of the file is missing; the pages that can be found are converted
+    PARTIAL = "partial"  # pages of it are left out, as the setting plan.pages wants; `detail` says which are read
     ENCRYPTED = "encrypted"  # no password given opens it
     CORRUPT = "corrupt"
     EMPTY = "empty"  # zero bytes, or a document of zero pages
@@ -52,7 +54,7 @@ class Outcome(StrEnum):
 class Failure:
     """Why a page or a document could not be read: the stage, a kind to count by, and words for a person."""
 
-    stage: Literal["discover", "plan", "fetch", "rasterize", "recognize", "parse"]
+    stage: Literal["fetch", "rasterize", "recognize"]
     kind: str
     message: str
 
@@ -150,6 +152,15 @@ class Shard:
     def num_pages(self) -> int:
         return sum(r.stop - r.start for r in self.ranges)
 
+    @property
+    def pages(self) -> list[tuple[str, int]]:
+        """Each by doc_id and page index, in the order of the ranges."""
+        return [(r.doc_id, index) for r in self.ranges for index in range(r.start, r.stop)]
+
+    def page_indices(self, doc_id: str) -> list[int]:
+        """A document's pages that lie in this shard, in order."""
+        return [index for r in self.ranges if r.doc_id == doc_id for index in range(r.start, r.stop)]
+
 
 INK_MAP_SIDE = 32
 """Cells of a page's ink map, across and down."""
@@ -211,23 +222,33 @@ class PageImage:
     def num_bytes(self) -> int:
         return sum(view.nbytes for view in self.views)
 
+    @property
+    def info(self) -> ImageInfo:
+        return ImageInfo(
+            self.mode,
+            self.width_px,
+            self.height_px,
+            self.num_image_tokens,
+            self.dpi,
+            self.sha256,
+            self.num_bytes,
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class RasterizedPage(Generic[ImageT]):
-    """What the rasterizer made of one page: either an image with facts, and perhaps marks, or a failure.
+class RasterizedPage:
+    """What is known of a page that was rasterized, without its pixels: either the image's facts, and perhaps marks, or
+    a failure.
 
-    `ImageT` is `PageImage` on one machine and a handle to one on a cluster: only rasterizers and engines look
-    inside. The small fields that the row of a page needs travel beside it. `ink_map`: where its ink is, row by row the
-    share of each of its cells that is ink, 0 to 255; empty where nobody looked. `seconds`: what rendering took, after
-    `fetch_s` of waiting for the document's bytes (told with the first page after a fetch) and `queue_s` of waiting for
-    a renderer.
+    `ink_map`: where its ink is, row by row the share of each of its cells that is ink, 0 to 255; empty where nobody
+    looked. `seconds`: what rendering took, after `fetch_s` of waiting for the document's bytes (told with the first
+    page after a fetch) and `queue_s` of waiting for a renderer.
     """
 
     page_index: int
     renderer: str
     seconds: float
     facts: PageFacts | None = None
-    image: ImageT | None = None
     image_info: ImageInfo | None = None
     failure: Failure | None = None
     marks: tuple[Mark, ...] = ()
@@ -350,10 +371,12 @@ class PageText:
 
 @dataclass(frozen=True, slots=True)
 class DocumentText:
-    """A document put together. `languages`: (ISO 639-1 code, share of the letters), most frequent first."""
+    """A document put together. `page_ends` and `page_indices` (0-based): of the pages that were planned.
+    `languages`: (ISO 639-1 code, share of the letters), most frequent first."""
 
     text: str
     page_ends: tuple[int, ...]
+    page_indices: tuple[int, ...]
     counts: dict[Outcome, int]
     languages: tuple[tuple[str, float], ...]
     num_tokens: int | None

@@ -4,12 +4,13 @@
     moto_bucket    only moto
     rados_bucket   only radosgw
     shared_gateway radosgw itself; who kills it starts it again
+    gs, az         a new bucket of Google's, a new container of Azure's, in servers of this repository
     folder         an empty folder: local, or in what `s3` is
 
 and models: `small_checkpoint` is a small random DeepSeek-OCR, made once. What tests that hang wait for is told by
 `tests.hangs`, where those that crash did by `tests.crashes`.
 
-The AWS variables point at the server; no other credentials are in reach.
+The clouds' variables point at the servers; no other credentials are in reach.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import quire.rasterize.mupdf  # noqa: F401 - leaves out a second of PyMuPDF, whose next importer has it
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.storage import Folder, open_folder
+from tests.rigs.azure_server import ACCOUNT, KEY, AzureHandler
 from tests.rigs.endpoint import Endpoint
+from tests.rigs.google_server import TOKEN, GoogleHandler
 from tests.rigs.moto_server import moto_server
+from tests.rigs.object_server import Objects, serving_objects
 from tests.rigs.radosgw import RadosGateway, missing_programs, radosgw
 
 # A process keeps the mode that its first cluster had, and a cluster without addresses (`ray.init()`) sets it to "token"
@@ -126,6 +130,66 @@ def s3(request: pytest.FixtureRequest) -> TestBucket:
     return bucket
 
 
+@dataclass(frozen=True, slots=True)
+class TestCloud:
+    """An empty bucket of Google, or container of Azure. `objects` is the server, to act behind the back of the code
+    under test."""
+
+    __test__ = False
+    scheme: str
+    name: str
+    objects: Objects
+
+    @property
+    def uri(self) -> str:
+        return f"{self.scheme}://{self.name}"
+
+    def folder(self, name: str = "", settings: StorageSettings | None = None) -> Folder:
+        return open_folder(f"{self.uri}/{name}", settings or StorageSettings())
+
+    def put(self, key: str, data: bytes = b"x") -> None:
+        self.objects.put(self.name, key, data)
+
+
+@pytest.fixture(scope="session")
+def google_objects() -> Iterator[Objects]:
+    with serving_objects(GoogleHandler, Objects()) as objects:
+        yield objects
+
+
+@pytest.fixture(scope="session")
+def azure_objects() -> Iterator[Objects]:
+    with serving_objects(AzureHandler, Objects()) as objects:
+        yield objects
+
+
+@pytest.fixture
+def gs(google_objects: Objects, monkeypatch: pytest.MonkeyPatch) -> TestCloud:
+    _only(monkeypatch, "GOOGLE_", {"GOOGLE_BASE_URL": google_objects.url, "GOOGLE_BEARER_TOKEN": TOKEN})
+    return _new_container("gs", google_objects)
+
+
+@pytest.fixture
+def az(azure_objects: Objects, monkeypatch: pytest.MonkeyPatch) -> TestCloud:
+    variables = {"ACCOUNT_NAME": ACCOUNT, "ACCOUNT_KEY": KEY, "ENDPOINT": azure_objects.url}
+    _only(monkeypatch, "AZURE_", {f"AZURE_STORAGE_{name}": value for name, value in variables.items()})
+    return _new_container("az", azure_objects)
+
+
+def _new_container(scheme: str, objects: Objects) -> TestCloud:
+    name = f"test-{uuid.uuid4().hex[:16]}"
+    objects.containers[name] = {}
+    return TestCloud(scheme, name, objects)
+
+
+def _only(monkeypatch: pytest.MonkeyPatch, prefix: str, variables: dict[str, str]) -> None:
+    """Of the variables with this prefix, these and no others."""
+    for variable in [name for name in os.environ if name.startswith(prefix)]:
+        monkeypatch.delenv(variable)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+
+
 @pytest.fixture(params=["local", "s3"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     if request.param == "local":
@@ -136,10 +200,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
 
 def new_bucket(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> TestBucket:
     """The name is new, and so are the clients: they are kept by bucket and settings."""
-    for variable in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(variable)
-    for variable, value in endpoint.environment().items():
-        monkeypatch.setenv(variable, value)
+    _only(monkeypatch, "AWS_", endpoint.environment())
     name = f"test-{uuid.uuid4().hex[:16]}"
     client = endpoint.client()
     client.create_bucket(Bucket=name)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from quire.config.settings import RenderSettings
+from quire.config.sections import RenderSettings
 from quire.config.settings_file import load_settings
 from quire.jobs.bench.text_errors import character_error
 from quire.jobs.convert import convert

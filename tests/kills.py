@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.engines.scripted_engine import journal_counts
 from quire.planning.plan_log import planned_shards
 from quire.storage import Folder, open_folder
@@ -201,11 +201,7 @@ class KillRig:
     def _calls_of(self, name: str, shards: set[str]) -> int:
         """Engine calls for the pages of these shards."""
         pages = {
-            (source.doc_id, index)
-            for shard in planned_shards(self.output(name))
-            if shard.shard_id in shards
-            for source in shard.ranges
-            for index in range(source.start, source.stop)
+            page for shard in planned_shards(self.output(name)) if shard.shard_id in shards for page in shard.pages
         }
         counts = journal_counts(self._journal(name))
         return sum(number for (doc_id, index, _), number in counts.items() if (doc_id, index) in pages)

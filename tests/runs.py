@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quire.config.settings import Settings, StorageSettings
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
 from quire.records import PageResult, PageTiming, Shard
 from quire.storage import Folder, open_folder

@@ -31,7 +31,8 @@ from functools import cached_property
 from pathlib import Path
 from unittest import mock
 
-from quire.config.settings import Settings, StorageSettings
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
 from quire.jobs.convert import convert
 from quire.jobs.plan import Inputs

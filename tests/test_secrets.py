@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import PageRejected, StorageError
 from quire.jobs import cli
 from quire.jobs.cli import main

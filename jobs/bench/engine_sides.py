@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from quire.config.settings import EngineSettings, Settings
+from quire.config.engines import EngineSettings
+from quire.config.settings import Settings
 from quire.deepseek_vllm.ngram_ban import NgramRule
 from quire.engines.gpu.arguments import ENVIRONMENT, engine_arguments
 

@@ -23,7 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.planning.discover import discover
 from quire.storage import open_folder
 

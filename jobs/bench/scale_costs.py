@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from quire.config.settings import PlanSettings
+from quire.config.sections import PlanSettings
 from quire.jobs.bench.simulated_store import SimulatedStore
 from quire.planning.plan import plan
 from quire.planning.plan_index import load_index

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from quire.budget.gate import open_shards
-from quire.config.settings import PlanSettings, Settings
+from quire.config.sections import PlanSettings
+from quire.config.settings import Settings
 from quire.jobs.bench.scale_costs import Costs, measure, plan_made_up
 from quire.jobs.bench.simulated_cluster import Cluster, Run, convert_simulated
 from quire.jobs.bench.simulated_store import KEYS_PER_LISTING, SECONDS, SimulatedStore

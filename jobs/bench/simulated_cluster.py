@@ -25,7 +25,7 @@ from typing import Any
 
 from quire.config.settings import Settings
 from quire.conversion.shard import ShardQueue, convert_shard
-from quire.engines.held_image import HeldImage
+from quire.engines.held_image import HeldImage, Hold, Rasterized, hold_for_once
 from quire.engines.pool import EnginePool
 from quire.errors import EngineDead
 from quire.flows.converter import make_converter
@@ -179,28 +179,27 @@ class _Engine:
 
 
 class SimulatedRasterizer:
-    """A node's CPUs. Fulfils the rasterizer contract; an image is nothing but its size."""
+    """A node's CPUs. Fulfils the rasterizer contract; an image is the name of its page, and a size."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._places = asyncio.Semaphore(cluster.rasterizers_per_node)
         self._render_s = cluster.render_s
 
     async def rasterize(
-        self, source: PageRange, page_indices: Sequence[int], mode: str
-    ) -> AsyncIterator[RasterizedPage[Any]]:
+        self, source: PageRange, page_indices: Sequence[int], mode: str, hold: Hold[Any]
+    ) -> AsyncIterator[Rasterized[Any]]:
         info = ImageInfo(mode, 724, 1024, 903, 88.0, "", _GUNDAM_BYTES)
         async with self._places:
             await asyncio.sleep(_FETCH_SECONDS)
             for page_index in page_indices:
                 await asyncio.sleep(self._render_s)
-                yield RasterizedPage(page_index, "simulated", self._render_s, image="pixels", image_info=info)
-
-    async def close(self) -> None:
-        """Holds nothing."""
+                page = RasterizedPage(page_index, "simulated", self._render_s, image_info=info)
+                yield page, hold(page_index, info, f"{source.doc_id} {page_index}")
 
 
-async def _known_page(mode: str) -> RasterizedPage[Any]:
-    return RasterizedPage(0, "simulated", 0.0, image="pixels")
+async def _known_page(mode: str) -> Rasterized[Any]:
+    info = ImageInfo(mode, 724, 1024, 903, 88.0, "", 0)
+    return RasterizedPage(0, "simulated", 0.0, image_info=info), hold_for_once(0, info, "Quire's own")
 
 
 class _Runner:

@@ -56,7 +56,7 @@ class SimulatedStore:
     def get_range(self, key: str, start: int, length: int) -> bytes:
         return self.get(key)[start : start + length]
 
-    def download(self, key: str, destination: Path) -> Downloaded:
+    def download(self, key: str, destination: Path, most_bytes: int | None = None) -> Downloaded:
         raise NotImplementedError("results are not downloaded")
 
     def put(self, key: str, data: bytes) -> None:

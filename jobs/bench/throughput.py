@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from quire.config.settings import Settings, StorageSettings
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
 from quire.engines.choose import ladder, make_engine
 from quire.flows.local import convert_locally
@@ -59,13 +60,13 @@ async def _render(plan_uri: str, settings: Settings) -> list[PageImage]:
     sandbox = Sandbox(settings.render)
     try:
         return [
-            page.image
+            await image.get()
             for shard in planned_shards(open_folder(plan_uri, StorageSettings()))
             for source in shard.ranges
-            async for page in sandbox.rasterize(
+            async for _, image in sandbox.rasterize(
                 Path(source.uri), source, range(source.start, source.stop), ladder(settings)[0].mode
             )
-            if page.image is not None
+            if image is not None
         ]
     finally:
         await sandbox.close()

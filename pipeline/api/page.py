@@ -33,7 +33,7 @@ from quire.rasterize.fetching import FetchingRasterizer
 from quire.rasterize.sandbox import Sandbox
 from quire.records import Document, PageImage, PageResult, Shard
 from quire.storage.cache_folder import open_cache
-from quire.storage.uris import is_s3_uri
+from quire.storage.uris import is_remote
 
 Source = str | Path | bytes | Image.Image
 
@@ -57,7 +57,7 @@ class PageReader:
         what is no document that can be opened, and `ConfigError` for a page that it has not.
         """
         if isinstance(source, str | Path):
-            uri = str(source) if is_s3_uri(str(source)) else str(Path(source).absolute())
+            uri = str(source) if is_remote(str(source)) else str(Path(source).absolute())
             return self._thread.wait_for(self._read(uri, page_index))
         with tempfile.NamedTemporaryFile(prefix="quire-page-") as file:
             file.write(source if isinstance(source, bytes) else _png(source))
@@ -109,7 +109,7 @@ class _Reader:
             limits = settings.plan
             prober = Prober(cache, sandbox, limits.max_document_mb << 20, limits.max_document_pages)
             rasterizer = FetchingRasterizer(cache, sandbox)
-            stack.push_async_callback(rasterizer.close)
+            stack.callback(rasterizer.close)
             engines = await stack.enter_async_context(running_engines(settings))
             return cls(settings, prober, rasterizer, engines, stack.pop_all())
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from quire.config.settings import CanarySettings
+from quire.config.sections import CanarySettings
 from quire.estimate.figures import Figure
 from quire.planning.plan_log import planned_shards
 from quire.rasterize.text_layer import is_trustworthy

@@ -1,8 +1,14 @@
-"""Settings: small dataclasses, read from a file and from options; and models as data.
+"""Settings: small dataclasses, and the fingerprint of those that change results.
 
-    settings.py       all settings, and the fingerprint of those that change results
-    settings_file.py  from TOML and `section.key=value` to settings
-    profiles.py       what each known model wants
+    setting.py     what a setting is: a default, a meaning, a range
+    sections.py    the sections, but those on engines
+    engines.py     the sections on engines
+    settings.py    all of them together
+    results.py     which ones change results, and their fingerprint
+    described.py   each one in words, for whoever lists them
+    profiles.py    what each known model wants
 
-In: a file and options. Out: one frozen `Settings`. Does not know what the settings do.
+Credentials and passwords are no settings. vLLM's own arguments may hold a secret: it is used, changes no results, and
+reaches no file that Quire writes. Only `settings_file.py` knows where settings are read from. Does not know what they
+do.
 """

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Generic
 
+from quire.engines.held_image import Hold, Rasterized
 from quire.rasterize.base import Rasterizer
 from quire.records import Failure, ImageT, Outcome, PageRange, PageResult, RasterizedPage
 
@@ -36,22 +37,18 @@ class BudgetedRasterizer(Generic[ImageT]):
         self._hung: defaultdict[str, set[int]] = defaultdict(set)  # page indices by document
 
     async def rasterize(
-        self, source: PageRange, page_indices: Sequence[int], mode: str
-    ) -> AsyncIterator[RasterizedPage[ImageT]]:
+        self, source: PageRange, page_indices: Sequence[int], mode: str, hold: Hold[ImageT]
+    ) -> AsyncIterator[Rasterized[ImageT]]:
         """As the contract says, for page indices that ascend."""
-        pages = self._rasterizer.rasterize(source, page_indices, mode)
+        pages = self._rasterizer.rasterize(source, page_indices, mode, hold)
         for page_index in page_indices:
             if self._is_spent(source.doc_id, page_index):
-                yield RasterizedPage(page_index, renderer="", seconds=0.0, failure=_FAILURE)
+                yield RasterizedPage(page_index, renderer="", seconds=0.0, failure=_FAILURE), None
                 continue
-            page = await anext(pages)
+            page, image = await anext(pages)
             if page.failure is not None and page.failure.kind == _HUNG:
                 self._hung[source.doc_id].add(page_index)
-            yield page
-            del page  # or this loop would hold its pixels while the next one is rendered
-
-    async def close(self) -> None:
-        await self._rasterizer.close()
+            yield page, image
 
     def _is_spent(self, doc_id: str, page_index: int) -> bool:
         return sum(hung < page_index for hung in self._hung[doc_id]) >= MAX_HUNG_PAGES

@@ -10,7 +10,6 @@ Does not know how pages are rasterized, which engine reads them, or where rows g
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from typing import Generic
 
 from quire.config.profiles import Parser
 from quire.engines.base import Engine
-from quire.engines.held_image import HeldImage, ImageNotMade
+from quire.engines.held_image import HeldImage, ImageNotMade, Rasterized, why_no_image
 from quire.errors import ImageLost, PageRejected, QuireError
 from quire.parse import judge, parse, to_markdown
 from quire.parse.doubts import doubt, ink_read_share
@@ -46,28 +45,17 @@ _WORTH_ANOTHER_RUNG = ("loop", "truncated", "empty")
 
 @dataclass(frozen=True, slots=True)
 class PageReader(Generic[ImageT]):
-    """All that reading a page takes. `rasterize_again(page_index, mode)` serves the later rungs and images that were
-    let go or lost; `resize` is told the bytes of pixels that the page holds."""
+    """What is the same for all pages of a range. `rasterize_again(page_index, mode)` serves the later rungs."""
 
     source: PageRange
     engine: Engine[ImageT]
     ladder: Sequence[Request]
-    rasterize_again: Callable[[int, str], Awaitable[RasterizedPage[ImageT]]]
-    resize: Callable[[int], None]
-    keep_headers_and_footers: bool = True
-    parser: Parser = "grounding"
+    rasterize_again: Callable[[int, str], Awaitable[Rasterized[ImageT]]]
+    keep_headers_and_footers: bool
+    parser: Parser
 
-    def hold(self, page: RasterizedPage[ImageT]) -> tuple[RasterizedPage[ImageT], HeldImage[ImageT] | None]:
-        """A rasterized page as what is known of it, and its image apart so that it can be let go; None without one."""
-        if page.image is None or page.image_info is None:
-            return page, None
-        again = functools.partial(self.rasterize_again, page.page_index, page.image_info.mode)
-        return replace(page, image=None), HeldImage(page.image, page.image_info.num_bytes, again, self.resize)
-
-    async def read(
-        self, page: RasterizedPage[ImageT], image: HeldImage[ImageT] | None
-    ) -> tuple[PageResult, PageTiming]:
-        """Bring one page, as `hold` gives it, to its outcome. Raises only for faults that are not the page's."""
+    async def read(self, page: RasterizedPage, image: HeldImage[ImageT] | None) -> tuple[PageResult, PageTiming]:
+        """Bring one page to its outcome. Raises only for faults that are not the page's."""
         result = PageResult(
             doc_id=self.source.doc_id,
             source_uri=self.source.uri,
@@ -91,7 +79,7 @@ class PageReader(Generic[ImageT]):
 
     async def _climb(
         self,
-        page: RasterizedPage[ImageT],
+        page: RasterizedPage,
         image: HeldImage[ImageT] | None,
         result: PageResult,
         seconds: list[float],
@@ -100,10 +88,10 @@ class PageReader(Generic[ImageT]):
             if rung > 0:
                 if image is not None:
                     image.let_go()  # no engine wants the rung before once more
-                page, image = self.hold(await self.rasterize_again(page.page_index, request.mode))
+                page, image = await self.rasterize_again(page.page_index, request.mode)
             result = _begun_anew(result, page)
             if page.failure is not None or image is None:
-                failure = page.failure or Failure("rasterize", "no_image", "the renderer gave no image")
+                failure = why_no_image(page)
                 return replace(result, failure=failure, reason=failure.kind)
             # Only before the first attempt: a page that was tried has an outcome of its own.
             if rung == 0 and page.facts is not None and not page.facts.has_ink and not page.marks:
@@ -180,7 +168,7 @@ class PageReader(Generic[ImageT]):
         return replace(result, failure=Failure("recognize", kind, message), reason=kind)
 
 
-def _begun_anew(result: PageResult, page: RasterizedPage[ImageT]) -> PageResult:
+def _begun_anew(result: PageResult, page: RasterizedPage) -> PageResult:
     """For the next rung: nothing of the page counts as read, whatever the rung before made of it."""
     return replace(
         result,

@@ -10,6 +10,7 @@ with may live anywhere. It holds a shard's finished pages in memory (at most 256
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
@@ -21,9 +22,11 @@ from quire.conversion.admission import Admission, Ticket
 from quire.conversion.document_budget import BudgetedRasterizer, within_budget
 from quire.conversion.page import PageReader
 from quire.engines.base import Engine
+from quire.engines.held_image import HeldImage, Rasterized
 from quire.errors import AccountingError
 from quire.rasterize.base import Rasterizer
 from quire.records import (
+    ImageInfo,
     ImageT,
     PageRange,
     PageResult,
@@ -49,10 +52,10 @@ class Converter(Generic[ImageT]):
     admission: Admission
     write: Writer
     observe: PageObserver
+    keep_headers_and_footers: bool
+    parser: Parser
     commits: Executor | None = None  # where `write` waits for the store; None: where asyncio has all that waits
     max_chunk_pages: int = 16
-    keep_headers_and_footers: bool = True
-    parser: Parser = "grounding"
 
     @property
     def chunk_pages(self) -> int:
@@ -127,7 +130,7 @@ async def convert_shards(shards: Iterable[Shard], converter: Converter[ImageT], 
 
 def check_complete(shard: Shard, results: Sequence[PageResult]) -> None:
     """Every page of the shard has exactly one result, and nothing else has."""
-    wanted = [(r.doc_id, index) for r in shard.ranges for index in range(r.start, r.stop)]
+    wanted = shard.pages
     got = [(result.doc_id, result.page_index) for result in results]
     if wanted != got:
         missing, extra = set(wanted) - set(got), set(got) - set(wanted)
@@ -145,36 +148,42 @@ async def _convert_chunk(
     collect: Callable[[tuple[PageResult, PageTiming]], None],
 ) -> None:
     """Rasterize a chunk; each page goes to the engine as soon as it is there."""
+    ticket_of = dict(zip(indices, tickets, strict=True))
 
-    async def read(page: RasterizedPage[ImageT], ticket: Ticket) -> None:
-        reader = PageReader(
-            source,
-            converter.engine,
-            converter.ladder,
-            again,
-            ticket.resize,
-            converter.keep_headers_and_footers,
-            converter.parser,
-        )
-        page, image = reader.hold(page)  # or this variable would hold the pixels until the page is read
+    def hold(page_index: int, info: ImageInfo, image: ImageT) -> HeldImage[ImageT]:
+        make_again = functools.partial(rasterize_again, page_index, info.mode)
+        return HeldImage(image, info.num_bytes, make_again, ticket_of[page_index].resize)
+
+    async def rasterize_again(page_index: int, mode: str) -> Rasterized[ImageT]:
+        found = [each async for each in converter.rasterizer.rasterize(source, [page_index], mode, hold)]
+        if not found:
+            raise AccountingError(f"the rasterizer gave nothing for page {page_index} of {source.uri}")
+        return found[0]
+
+    async def read(page: RasterizedPage, image: HeldImage[ImageT] | None) -> None:
+        ticket = ticket_of[page.page_index]
+        if image is None:
+            ticket.resize(0)
         result, timing = await reader.read(page, image)
+        if image is not None:
+            image.let_go()  # or the rasterizer, which has it until its next page, would hold it uncounted
         ticket.give_back()
         collect((result, timing))
         converter.observe(result)
 
-    async def again(page_index: int, mode: str) -> RasterizedPage[ImageT]:
-        async for page in converter.rasterizer.rasterize(source, [page_index], mode):
-            return page
-        raise AccountingError(f"the rasterizer gave nothing for page {page_index} of {source.uri}")
-
+    reader = PageReader(
+        source,
+        converter.engine,
+        converter.ladder,
+        rasterize_again,
+        converter.keep_headers_and_footers,
+        converter.parser,
+    )
     try:
         async with asyncio.TaskGroup() as readers:
-            waiting = iter(tickets)
-            async for page in converter.rasterizer.rasterize(source, indices, converter.ladder[0].mode):
-                ticket = next(waiting)
-                ticket.resize(page.image_info.num_bytes if page.image_info else 0)
-                readers.create_task(read(page, ticket))
-                del page  # or this loop would hold the last image until the chunk's last page is read
+            first_mode = converter.ladder[0].mode
+            async for page, image in converter.rasterizer.rasterize(source, indices, first_mode, hold):
+                readers.create_task(read(page, image))
     finally:
         for ticket in tickets:
             ticket.give_back()

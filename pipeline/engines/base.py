@@ -29,8 +29,6 @@ class Engine(Protocol[ImageT]):
         `PageRejected`."""
         ...
 
-    async def close(self) -> None: ...
-
 
 class LocalEngine(Protocol):
     """An engine that reads pixels in this process or its children."""

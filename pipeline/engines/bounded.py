@@ -1,4 +1,4 @@
-"""A call with an end, whatever it does.
+"""A call with an end, whatever it does; and whose end it is.
 
 `asyncio.timeout` waits for what it has cancelled; a call that does not heed that would be waited for for ever.
 """
@@ -36,6 +36,13 @@ async def within(seconds: float, call: Coroutine[Any, Any, _T], grace_s: float) 
             task.cancel()
             await asyncio.wait({task}, timeout=grace_s)
     raise Late(seconds, task.done())
+
+
+def is_being_cancelled() -> bool:
+    """Whether the present task was, and not something that it waits for: vLLM closes its sockets when its process dies,
+    which cancels whoever is sending."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _result(task: asyncio.Task[_T]) -> _T:

@@ -11,8 +11,9 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from quire.config.engines import EngineSettings
 from quire.config.profiles import DEFAULT_PROFILES, PROFILES
-from quire.config.settings import EngineSettings, Settings, api_key
+from quire.config.settings import Settings, api_key
 from quire.engines.base import EngineNeeds, LocalEngine
 from quire.engines.cpu.tesseract_languages import missing_for_tesseract
 from quire.engines.gpu.device import has_gpu
@@ -191,12 +192,11 @@ class LocalHost:
         self._engine = await self._make()
 
     async def recognize(self, page: HeldImage[PageImage], request: Request) -> Recognition:
-        image = await page.get()
+        await page.get()  # which may take long if it was let go, and the engine may go meanwhile
         if self._engine is None:
             raise EngineAway("the engine is not running")
-        answer = self._engine.recognize(image, request, page.let_go)
-        del image  # the engine has the only reference, so that its letting go frees the pixels
-        return await answer
+        # No name for the image here: the engine has the only reference, so that its letting go frees the pixels.
+        return await self._engine.recognize(await page.get(), request, page.let_go)
 
     async def stop(self) -> None:
         engine, self._engine = self._engine, None

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Generic
 
 from quire.errors import PageRejected
-from quire.records import Failure, ImageT, RasterizedPage
+from quire.records import Failure, ImageInfo, ImageT, RasterizedPage
 
 
 class ImageNotMade(PageRejected):
@@ -36,26 +36,47 @@ class HeldImage(Generic[ImageT]):
         self,
         image: ImageT,
         num_bytes: int,
-        make_again: Callable[[], Awaitable[RasterizedPage[ImageT]]],
+        make_again: Callable[[], Awaitable[Rasterized[ImageT]]],
         resize: Callable[[int], None],
     ) -> None:
         self._image: ImageT | None = image
-        self._num_bytes = num_bytes
         self._make_again = make_again
         self._resize = resize
         resize(num_bytes)
 
     async def get(self) -> ImageT:
-        """The image, made again if it was let go. Raises `ImageNotMade` where that fails."""
+        """The image, made again if it was let go, which counts its bytes again. Raises `ImageNotMade` where that
+        fails."""
         if self._image is None:
-            page = await self._make_again()
-            if page.image is None:
-                raise ImageNotMade(page.failure or Failure("rasterize", "no_image", "the renderer gave no image"))
-            self._image = page.image
-            self._resize(self._num_bytes)
+            page, made = await self._make_again()
+            if made is None:
+                raise ImageNotMade(why_no_image(page))
+            self._image = await made.get()
         return self._image
 
     def let_go(self) -> None:
         """Forget the image. Safe to call twice."""
         self._image = None
         self._resize(0)
+
+
+Rasterized = tuple[RasterizedPage, HeldImage[ImageT] | None]
+"""A page as rasterizers give it: what is known of it, and its image if it has one."""
+
+Hold = Callable[[int, ImageInfo, ImageT], HeldImage[ImageT]]
+"""How whoever asks for images wants them held, by page index. Rasterizers call it as soon as they have the pixels, so
+that none are uncounted."""
+
+
+def hold_for_once(page_index: int, info: ImageInfo, image: ImageT) -> HeldImage[ImageT]:
+    """A `Hold` for images that nobody counts, and that nobody wants again."""
+
+    async def make_again() -> Rasterized[ImageT]:
+        return RasterizedPage(page_index, renderer="", seconds=0.0), None
+
+    return HeldImage(image, info.num_bytes, make_again, lambda num_bytes: None)
+
+
+def why_no_image(page: RasterizedPage) -> Failure:
+    """Of a page that came without one."""
+    return page.failure or Failure("rasterize", "no_image", "the renderer gave no image")

@@ -24,7 +24,8 @@ from urllib.parse import unquote, urlsplit
 import openai
 from PIL import Image
 
-from quire.config.settings import EngineSettings, HttpSettings
+from quire.config.engines import EngineSettings, HttpSettings
+from quire.engines.bounded import is_being_cancelled
 from quire.engines.page_content import content_of
 from quire.errors import ConfigError, EngineAway, EngineDead, EngineFailure, PageRejected
 from quire.processes.cores import num_cores
@@ -92,7 +93,7 @@ class HttpEngine:
         try:
             return await task
         except asyncio.CancelledError:
-            if self._is_closed and task.cancelled() and not _is_being_cancelled():
+            if self._is_closed and task.cancelled() and not is_being_cancelled():
                 raise EngineDead("the engine was closed") from None
             raise
         finally:
@@ -268,8 +269,3 @@ def _data_url(pixels: Pixels, image_format: str) -> str:
     options = {"compress_level": 1} if image_format == "png" else {"quality": 95, "subsampling": 0}
     Image.fromarray(pixels).save(buffer, image_format, **options)
     return f"data:image/{image_format};base64,{base64.b64encode(buffer.getbuffer()).decode('ascii')}"
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

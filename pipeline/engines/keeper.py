@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic
 
-from quire.config.settings import EngineSettings
+from quire.config.engines import EngineSettings
 from quire.engines.bounded import Late, within
 from quire.engines.slot import Death, Slot, State
 from quire.errors import EngineDead, EngineFailure

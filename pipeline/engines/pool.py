@@ -19,7 +19,6 @@ process or behind a Ray actor.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import sys
 import time
@@ -27,13 +26,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequ
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
-from quire.config.settings import EngineSettings
+from quire.config.engines import EngineSettings
 from quire.engines.bounded import Late, within
-from quire.engines.held_image import HeldImage
+from quire.engines.held_image import HeldImage, Rasterized
 from quire.engines.keeper import Keeper
 from quire.engines.slot import Death, EngineHost, Life, Slot, State
 from quire.errors import ENGINE_FAULTS, EngineAway, EngineDead, EngineFailure, PageRejected
-from quire.records import ImageT, RasterizedPage, Recognition, Request
+from quire.records import ImageT, Recognition, Request
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class EnginePool(Generic[ImageT]):
         self,
         hosts: Sequence[EngineHost[ImageT]],
         settings: EngineSettings,
-        make_known_page: Callable[[str], Awaitable[RasterizedPage[ImageT]]],
+        make_known_page: Callable[[str], Awaitable[Rasterized[ImageT]]],
         stop_timeout_s: float = 60.0,
     ) -> None:
         """`make_known_page(mode)` draws a page of Quire's own. `stop_timeout_s` bounds how long ending an engine may
@@ -173,11 +172,10 @@ class EnginePool(Generic[ImageT]):
         return await within(self._settings.stuck_after_s, attempt, self._stop_timeout_s)
 
     async def _known_page(self, mode: str) -> HeldImage[ImageT]:
-        page = await self._make_known_page(mode)
-        if page.image is None:
+        page, image = await self._make_known_page(mode)
+        if image is None:
             raise EngineFailure(f"Quire's own page cannot be drawn: {page.failure}")
-        again = functools.partial(self._make_known_page, mode)
-        return HeldImage(page.image, 0, again, lambda num_bytes: None)
+        return image
 
     # --- waiting for an engine
 

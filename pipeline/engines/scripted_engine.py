@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from quire.config.settings import ScriptedSettings
+from quire.config.engines import ScriptedSettings
 from quire.errors import EngineAway, EngineDead, PageRejected
 from quire.records import PageImage, Recognition, Request
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from quire.results.usage import used_hours
 from quire.storage import Folder
 from quire.tables.keys import committed_shards, pages_key
-from quire.tables.parquet import read_rows
+from quire.tables.parquet import read_many, read_rows
 
 _COLUMNS = ["attempts", "num_image_tokens", "num_output_tokens"]
 _RESULTS = ("pages/", "documents/", "markdown/", "timings/", "latents/")
-_NUM_READERS = 8
 
 
 def actual(folder: Folder) -> dict[str, float]:
     """Totals over the committed shards. Tokens are those of each page's last attempt, the only ones that are kept."""
     totals = {"pages": 0.0, "read_pages": 0.0, "image_tokens": 0.0, "output_tokens": 0.0}
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
-        for part in readers.map(lambda shard_id: _of_shard(folder, shard_id), sorted(committed_shards(folder))):
-            for name, number in part.items():
-                totals[name] += number
+    shards = sorted(committed_shards(folder))
+    for _, part in read_many(lambda shard_id: _of_shard(folder, shard_id), shards):
+        for name, number in part.items():
+            totals[name] += number
     return {
         **totals,
         "read_share": _ratio(totals["read_pages"], totals["pages"]),

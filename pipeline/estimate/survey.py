@@ -10,11 +10,12 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
+from quire.engines.held_image import HeldImage, hold_for_once
 from quire.estimate.population import Drawn, name_of
 from quire.estimate.sample import SampledDocument, SampledPage
 from quire.planning.plan_log import CONVERTED
 from quire.rasterize.base import Rasterizer
-from quire.records import Document, DocumentRef, PageImage, PageRange, RasterizedPage
+from quire.records import Document, DocumentRef, PageImage, RasterizedPage
 
 _FEWEST_PAGES = 2
 _MOST_PAGES = 32
@@ -48,18 +49,10 @@ async def _pages(
 ) -> tuple[SampledPage, ...]:
     if document.status not in CONVERTED or not document.num_pages:
         return ()
-    whole = PageRange(
-        uri=document.uri,
-        etag=document.etag,
-        size_bytes=document.size_bytes,
-        doc_id=document.doc_id,
-        media_type=document.media_type,
-        num_pages=document.num_pages,
-        start=0,
-        stop=document.num_pages,
-    )
+    whole = document.pages(0, document.num_pages)
     indices = _chosen(document.num_pages, name)
-    return tuple([_seen(page) async for page in rasterizer.rasterize(whole, indices, mode)])
+    pages = rasterizer.rasterize(whole, indices, mode, hold_for_once)
+    return tuple([await _seen(page, image) async for page, image in pages])
 
 
 def _chosen(num_pages: int, name: str) -> list[int]:
@@ -69,8 +62,9 @@ def _chosen(num_pages: int, name: str) -> list[int]:
     return sorted(random.Random(name.encode("utf-8", "surrogatepass")).sample(range(num_pages), number))
 
 
-def _seen(page: RasterizedPage[PageImage]) -> SampledPage:
-    if page.image is None:
+async def _seen(page: RasterizedPage, held: HeldImage[PageImage] | None) -> SampledPage:
+    if held is None:
         return SampledPage(page.facts)
-    sides = tuple(max(view.shape[:2]) for view in page.image.views)
-    return SampledPage(page.facts, page.image.num_image_tokens, sides)
+    image = await held.get()
+    sides = tuple(max(view.shape[:2]) for view in image.views)
+    return SampledPage(page.facts, image.num_image_tokens, sides)

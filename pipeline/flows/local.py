@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 from quire.config.settings import Settings
 from quire.conversion.shard import PageObserver, Writer, convert_shards
@@ -48,8 +48,9 @@ async def convert_with(
     """`convert_locally` with processes that are there already."""
     counts: Tally = Counter()
     cache = open_cache(settings.flow, settings.storage)
-    rasterizer = FetchingRasterizer(cache, sandbox, settings.plan.num_fetches)
-    async with running_engines(settings) as engine:
+    async with AsyncExitStack() as parts:
+        rasterizer = parts.enter_context(closing(FetchingRasterizer(cache, sandbox, settings.plan.num_fetches)))
+        engine = await parts.enter_async_context(running_engines(settings))
         meter = FlowMeter(rasterizer, engine, report)
         num_renderers = settings.render.num_workers or num_cores()
         run_meter = RunMeter(machinery(settings, 1, num_cores(), num_renderers), report)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Generic
 
 from quire.conversion.admission import Admission
-from quire.engines.held_image import HeldImage
+from quire.engines.held_image import HeldImage, Hold, Rasterized
 from quire.engines.pool import EnginePool
 from quire.meters import metrics
 from quire.meters.bottleneck import Bound, FlowSums, Machinery, Verdict, find_bottleneck
@@ -62,28 +62,25 @@ class FlowMeter(Generic[ImageT]):
             self._report(metrics.RECOGNIZE_SECONDS, time.perf_counter() - started, rung)
 
     async def rasterize(
-        self, source: PageRange, page_indices: Sequence[int], mode: str
-    ) -> AsyncIterator[RasterizedPage[ImageT]]:
+        self, source: PageRange, page_indices: Sequence[int], mode: str, hold: Hold[ImageT]
+    ) -> AsyncIterator[Rasterized[ImageT]]:
         num_left, is_late = len(page_indices), self._has_begun
         self._num_rasterizing += num_left
         try:
-            async for page in self._rasterizer.rasterize(source, page_indices, mode):
+            async for page, image in self._rasterizer.rasterize(source, page_indices, mode, hold):
                 num_left -= 1
                 self._num_rasterizing -= 1
                 self._has_begun = True
                 self._see_rasterized(page, is_late)
-                yield page
+                yield page, image
         finally:
             self._num_rasterizing -= num_left
-
-    async def close(self) -> None:
-        """Owns nothing."""
 
     def see_outcome(self) -> None:
         """A page has its outcome."""
         self.sums += FlowSums(num_pages=1)
 
-    def _see_rasterized(self, page: RasterizedPage[ImageT], is_late: bool) -> None:
+    def _see_rasterized(self, page: RasterizedPage, is_late: bool) -> None:
         if is_late:
             self.sums += FlowSums(fetch_s=page.fetch_s, queue_s=page.queue_s, render_s=page.seconds)
         if page.fetch_s:

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from quire.config.settings import MetricsSettings
+from quire.config.sections import MetricsSettings
 from quire.errors import ConfigError, MissingDependency
 from quire.meters.metrics import METRICS, Metric, Report, report_nothing
 

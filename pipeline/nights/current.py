@@ -7,6 +7,7 @@ object, once for each URI, wherever its bytes were first found. One file is read
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -37,10 +38,10 @@ def live_pages(folder: Folder, columns: Sequence[str] | None = None) -> Iterator
     return _tables(folder, files, PAGES, columns)
 
 
-def _live(folder: Folder, files: str) -> list[dict[str, object]]:
-    """The live objects with pages."""
-    live = latest_night(folder).live.select(["uri", "doc_id", "num_pages", files])
-    return [row for row in live.to_pylist() if row["num_pages"]]
+def _live(folder: Folder, files: str) -> list[dict[str, Any]]:
+    """The live objects of which pages were read."""
+    live = latest_night(folder).live.select(list({"uri", "doc_id", "pages_files", files}))
+    return [row for row in live.to_pylist() if row["pages_files"]]
 
 
 def _tables(folder: Folder, files: _Files, schema: pa.Schema, columns: Sequence[str] | None) -> Iterator[pa.Table]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +18,9 @@ from quire.records import DocumentRef, DocumentStatus
 from quire.results.finish import documents_name
 from quire.storage import Folder
 from quire.tables.keys import documents_key, pages_key
-from quire.tables.parquet import read_rows
+from quire.tables.parquet import read_many, read_rows
 
 _COLUMNS = ["doc_id", "outcome", "failure", "marks", "num_output_tokens"]
-_NUM_READERS = 8
 
 
 @dataclass(slots=True)
@@ -62,7 +60,7 @@ def look_up(
             part, planned = by_content[document.doc_id]
         if document.status is DocumentStatus.UNREADABLE:
             unreadable[uri] = document.detail
-        elif any((shard_id, document.doc_id) in lost for shard_id, _, _ in planned.ranges):
+        elif any((shard_id, document.doc_id) in lost for shard_id in planned.shard_ids):
             unreadable[uri] = "its bytes went or changed while they were being read"
             lost_uris.append(uri)
         else:
@@ -94,7 +92,8 @@ def _planned_contents(
     return {
         planned.document.doc_id: (part, planned)
         for part, planned in _plan(folder, parts)
-        if planned.ranges and planned.document.doc_id in wanted
+        if (planned.ranges or planned.document.status is DocumentStatus.PARTIAL)
+        and planned.document.doc_id in wanted
     }
 
 
@@ -106,18 +105,17 @@ def _count_pages(folder: Folder, contents: Iterable[Planned]) -> dict[str, PageC
     """By doc_id. Reads each file once, a few columns of it."""
     documents: dict[str, set[str]] = {}
     for planned in contents:
-        for shard_id, _, _ in planned.ranges:
+        for shard_id in planned.shard_ids:
             documents.setdefault(shard_id, set()).add(planned.document.doc_id)
 
     def read(shard_id: str) -> list[dict[str, Any]]:
         return read_rows(folder, pages_key(shard_id), _COLUMNS)
 
     counts: dict[str, PageCounts] = {}
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
-        for shard_id, rows in zip(documents, readers.map(read, documents), strict=True):
-            for row in rows:
-                if row["doc_id"] in documents[shard_id]:
-                    _count(row, counts.setdefault(row["doc_id"], PageCounts()))
+    for shard_id, rows in read_many(read, documents):
+        for row in rows:
+            if row["doc_id"] in documents[shard_id]:
+                _count(row, counts.setdefault(row["doc_id"], PageCounts()))
     return counts
 
 
@@ -139,5 +137,5 @@ def _content(part: str, planned: Planned, pages: Mapping[str, PageCounts]) -> Co
         num_failed=pages[document.doc_id].outcomes["failed"] if planned.ranges else 0,
         name=document.output_name,
         documents_file=documents_key(documents_name(part, planned)),
-        pages_files=tuple(pages_key(shard_id) for shard_id, _, _ in planned.ranges),
+        pages_files=tuple(map(pages_key, planned.shard_ids)),
     )

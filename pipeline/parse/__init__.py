@@ -102,9 +102,7 @@ def repeated_tail(text: str) -> int:
     return longest
 
 
-def parse(
-    recognition: Recognition, parser: Parser = "grounding", size_px: tuple[int, int] | None = None
-) -> tuple[Block, ...]:
+def parse(recognition: Recognition, parser: Parser, size_px: tuple[int, int] | None = None) -> tuple[Block, ...]:
     """The page's blocks in reading order: the engine's own, or those that the completion spells out.
 
     `size_px` is the (width, height) of the page as the model saw it; without it, boxes in pixels are dropped.

@@ -19,7 +19,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from quire.config.settings import PAGES_PER_SHARD, PlanSettings
+from quire.config.page_choice import chosen, in_words
+from quire.config.sections import PlanSettings
+from quire.config.settings import PAGES_PER_SHARD
 from quire.errors import DamagedResults, StorageError
 from quire.planning.discover.leftovers import is_leftover
 from quire.planning.naming import safe_name
@@ -62,7 +64,7 @@ async def plan(
         )
     pending: list[Document] = []
     async for document in _in_order(_unknown(refs, index), probe, settings.num_fetches):
-        pending.append(document)
+        pending.append(_without_what_is_left_out(document, settings.pages))
         if len(pending) == settings.documents_per_part:
             await asyncio.to_thread(claim)
             index, part = await asyncio.to_thread(_commit, folder, index, pending, settings, fingerprint)
@@ -74,8 +76,10 @@ async def plan(
         yield part
 
 
-def cut_shards(documents: Sequence[Document], pages_per_shard: int, fingerprint: str) -> list[Planned]:
-    """Give every page of the documents to a shard, in order.
+def cut_shards(
+    documents: Sequence[Document], pages_per_shard: int, fingerprint: str, pages: str = ""
+) -> list[Planned]:
+    """Give every page of the documents that is wanted (see `page_choice.py`) to a shard, in order.
 
     A document that fits into one shard is not split; a longer one starts a shard of its own, and what is
     left over at its end shares a shard with the documents after it.
@@ -83,18 +87,18 @@ def cut_shards(documents: Sequence[Document], pages_per_shard: int, fingerprint:
     groups: list[list[tuple[int, int, int]]] = [[]]  # (position in documents, start, stop)
     room = pages_per_shard
     for position, document in enumerate(documents):
-        start, num_pages = 0, document.num_pages if document.status in CONVERTED else 0
-        while start < num_pages:
-            left = num_pages - start
-            if left > room and room < pages_per_shard:
-                groups.append([])
-                room = pages_per_shard
-            taken = min(left, room)
-            groups[-1].append((position, start, start + taken))
-            start, room = start + taken, room - taken
-            if room == 0:
-                groups.append([])
-                room = pages_per_shard
+        wanted = chosen(pages, document.num_pages) if document.status in CONVERTED else ()
+        if room < pages_per_shard and sum(stop - start for start, stop in wanted) > room:
+            groups.append([])
+            room = pages_per_shard
+        for start, stop in wanted:
+            while start < stop:
+                taken = min(stop - start, room)
+                groups[-1].append((position, start, start + taken))
+                start, room = start + taken, room - taken
+                if room == 0:
+                    groups.append([])
+                    room = pages_per_shard
     ranges: dict[int, list[tuple[str, int, int]]] = {}
     for group in groups:
         shard_id = _shard_id([(documents[position], start, stop) for position, start, stop in group], fingerprint)
@@ -139,6 +143,16 @@ async def _named(probe: Callable[[DocumentRef], Awaitable[Document]], ref: Docum
     return document
 
 
+def _without_what_is_left_out(document: Document, pages: str) -> Document:
+    """The document, and whether pages of it are not to be read: then it never passes for a whole one."""
+    wanted = chosen(pages, document.num_pages)
+    if document.status not in CONVERTED or wanted == ((0, document.num_pages),) or not document.num_pages:
+        return document
+    told = f"pages {in_words(wanted) or 'none'} of {document.num_pages} are read (setting plan.pages: {pages})"
+    detail = f"{told}; {document.detail}" if document.detail else told
+    return replace(document, status=DocumentStatus.PARTIAL, detail=detail)
+
+
 def _commit(
     folder: Folder, index: PlanIndex, pending: Sequence[Document], settings: PlanSettings, fingerprint: str
 ) -> tuple[PlanIndex, list[Planned]]:
@@ -155,9 +169,9 @@ def _commit(
         if not news:
             return index, []
         pages_per_shard = settings.pages_per_shard or PAGES_PER_SHARD
-        part = cut_shards(news, pages_per_shard, fingerprint)
+        part = cut_shards(news, pages_per_shard, fingerprint, settings.pages)
         if index.holds_shard_of(part):
-            part = cut_shards(news, pages_per_shard, f"{fingerprint} {number}")
+            part = cut_shards(news, pages_per_shard, f"{fingerprint} {number}", settings.pages)
         part = [replace(planned, is_again=is_again) for planned, is_again in zip(part, again, strict=True)]
         if append_part(folder, number, part):
             index.next_part += 1

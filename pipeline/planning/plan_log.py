@@ -21,7 +21,7 @@ from quire.tables.schema import PLAN, metadata_rows
 
 _PART_KEY = re.compile(r"plan/part-(\d{6,})\.parquet")
 _TOTALS = "quire.totals"
-CONVERTED = (DocumentStatus.OK, DocumentStatus.TRUNCATED)
+CONVERTED = (DocumentStatus.OK, DocumentStatus.TRUNCATED, DocumentStatus.PARTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,16 @@ class Planned:
     document: Document
     ranges: tuple[tuple[str, int, int], ...] = ()
     is_again: bool = False
+
+    @property
+    def shard_ids(self) -> tuple[str, ...]:
+        """Its shards, in order."""
+        return tuple(dict.fromkeys(shard_id for shard_id, _, _ in self.ranges))
+
+    @property
+    def page_indices(self) -> list[int]:
+        """Its pages that are planned, in order."""
+        return [index for _, start, stop in self.ranges for index in range(start, stop)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +129,8 @@ def shards_of(part: Sequence[Planned]) -> Iterator[Shard]:
     for planned in part:
         for shard_id, start, stop in planned.ranges:
             ranges.setdefault(shard_id, []).append(planned.document.pages(start, stop))
-        if len(planned.ranges) == 1:
-            documents.setdefault(planned.ranges[0][0], []).append(planned.document)
+        if len(planned.shard_ids) == 1:
+            documents.setdefault(planned.shard_ids[0], []).append(planned.document)
     for shard_id, members in ranges.items():
         yield Shard(shard_id, tuple(members), tuple(documents.get(shard_id, ())))
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from quire.errors import ObjectError
+from quire.errors import ObjectError, TooLarge
 from quire.rasterize.sandbox import Probe, Sandbox
 from quire.records import Document, DocumentRef, DocumentStatus
+from quire.storage.base import too_large
 from quire.storage.fetcher import MOST_FETCHES, Fetcher, changed_too_often
 from quire.storage.source_cache import SourceCache, SourceFile
 
@@ -32,12 +33,11 @@ class Prober:
         if ref.size_bytes == 0:
             return _document(ref, DocumentStatus.EMPTY, "the object has no bytes", _EMPTY_SHA256)
         if ref.size_bytes > self._max_document_bytes:
-            limit_mb = self._max_document_bytes >> 20
-            return _document(
-                ref, DocumentStatus.TOO_LARGE, f"larger than {limit_mb} MB (setting plan.max_document_mb)"
-            )
+            return _document(ref, DocumentStatus.TOO_LARGE, str(too_large(self._max_document_bytes)))
         try:
             probe, file = await self._fetch_and_probe(ref)
+        except TooLarge as exc:
+            return _document(ref, DocumentStatus.TOO_LARGE, str(exc))
         except ObjectError as exc:
             return _document(ref, DocumentStatus.UNREADABLE, str(exc))
         if probe.num_pages > self._max_pages:
@@ -59,7 +59,7 @@ class Prober:
         """What the document is, and the file that was looked at. Fetches again if that changed before it was read, or
         left the cache."""
         for _ in range(MOST_FETCHES):
-            file = await self._fetcher.fetch_new(ref)
+            file = await self._fetcher.fetch_new(ref, self._max_document_bytes)
             with file.held(ref.uri):
                 probe = await self._sandbox.probe(file.path)
                 if file.is_unchanged():

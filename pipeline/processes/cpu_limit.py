@@ -13,11 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
-
-from quire.errors import QuireError
 
 STUCK_AFTER_S = 300.0
 """A process that has used next to no CPU for so long is not waited for any longer."""
@@ -62,20 +60,6 @@ async def within_cpu(
                 raise _why_still(pid, stuck_after_s)
     finally:
         task.cancel()
-
-
-async def or_in_a_fresh_process(attempt: Callable[[], Awaitable[Result]], name: str) -> Result:
-    """The result of `attempt`, made once more where its process was starved; it takes a fresh process each time, called
-    `name` in the message. Raises `QuireError` if that is starved too, since no page or document may be blamed."""
-    with contextlib.suppress(Starved):
-        return await attempt()
-    try:
-        return await attempt()
-    except Starved as exc:
-        raise QuireError(
-            f"two {name} processes could not work, one after the other ({exc}): that is the machine's fault and no "
-            "document's. Give it room, then run again; what is done is kept"
-        ) from exc
 
 
 def _cpu_time_s(pid: int) -> float:

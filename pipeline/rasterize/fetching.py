@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
+from quire.engines.held_image import Hold, Rasterized, hold_for_once
 from quire.errors import ConfigError, NotFound, ObjectError, SourceChanged
 from quire.rasterize.sandbox import Sandbox
 from quire.records import Failure, PageImage, PageRange, RasterizedPage
@@ -15,15 +16,19 @@ from quire.storage.source_cache import SourceCache
 
 
 class FetchingRasterizer:
-    """Fulfils the rasterizer contract. Closes its sandbox; shares the cache with all that have its folder."""
+    """Fulfils the rasterizer contract. Shares the cache with all that have its folder."""
 
     def __init__(self, cache: SourceCache, sandbox: Sandbox, num_fetches: int = 8) -> None:
         self._fetcher = Fetcher(cache, num_fetches)
         self._sandbox = sandbox
 
     async def rasterize(
-        self, source: PageRange, page_indices: Sequence[int], mode: str
-    ) -> AsyncIterator[RasterizedPage[PageImage]]:
+        self,
+        source: PageRange,
+        page_indices: Sequence[int],
+        mode: str,
+        hold: Hold[PageImage] = hold_for_once,
+    ) -> AsyncIterator[Rasterized[PageImage]]:
         """Raises `StorageError` where the store or this machine is at fault and `ConfigError` where a password is
         missing: such faults are not the document's, and must not be written down as if they were."""
         left = list(page_indices)
@@ -33,29 +38,29 @@ class FetchingRasterizer:
                 file = await self._fetcher.fetch(source)
             except ObjectError as exc:
                 for page_index in left:
-                    yield _unfetched(page_index, exc)
+                    yield _unfetched(page_index, exc), None
                 return
             fetch_s, asked = time.perf_counter() - asked, time.perf_counter()
             with file.held(source.uri):
-                async for page in self._sandbox.rasterize(file.path, source, left, mode):
+                async for page, image in self._sandbox.rasterize(file.path, source, left, mode, hold):
                     queue_s = max(0.0, time.perf_counter() - asked - page.seconds)
                     if not file.is_cached and not file.is_unchanged():  # then no page of it can be trusted
                         break
                     if page.failure is not None and "needs_password" in page.failure.kind:
                         raise ConfigError(f"{source.uri} was planned with a password: give --passwords again")
-                    yield replace(page, fetch_s=fetch_s, queue_s=queue_s)
+                    yield replace(page, fetch_s=fetch_s, queue_s=queue_s), image
                     left = left[1:]
                     fetch_s, asked = 0.0, time.perf_counter()
             if not left:
                 return
         raise changed_too_often(source.uri)
 
-    async def close(self) -> None:
+    def close(self) -> None:
+        """Begin no more fetches."""
         self._fetcher.close()
-        await self._sandbox.close()
 
 
-def _unfetched(page_index: int, error: ObjectError) -> RasterizedPage[PageImage]:
+def _unfetched(page_index: int, error: ObjectError) -> RasterizedPage:
     if isinstance(error, SourceChanged):
         kind = "source_changed"
     else:

@@ -11,16 +11,17 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from quire.config.settings import RenderSettings
+from quire.config.sections import RenderSettings
+from quire.engines.held_image import Rasterized
 from quire.rasterize.sandbox import Sandbox
-from quire.records import PageImage, PageRange, RasterizedPage
+from quire.records import PageImage, PageRange
 
 WORDS = "Quire reads this page."
 _SIZE_PX = (1240, 1754)  # A4 at 150 dpi
 
 
-async def rasterize_known_page(settings: RenderSettings, mode: str) -> RasterizedPage[PageImage]:
-    """It in black on white, in a process of its own. It has a failure in place of an image where rendering is out of
+async def rasterize_known_page(settings: RenderSettings, mode: str) -> Rasterized[PageImage]:
+    """It in black on white, in a process of its own. It has a failure and no image where rendering is out of
     order. Raises `ConfigError` for an unknown mode."""
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         file.write(_png())
@@ -28,8 +29,8 @@ async def rasterize_known_page(settings: RenderSettings, mode: str) -> Rasterize
         path = Path(file.name)
         source = PageRange(file.name, "", path.stat().st_size, "0" * 64, "image/png", 1, 0, 1)
         async with Sandbox(settings, num_workers=1) as sandbox:
-            (page,) = [page async for page in sandbox.rasterize(path, source, [0], mode)]
-    return page
+            (rasterized,) = [each async for each in sandbox.rasterize(path, source, [0], mode)]
+    return rasterized
 
 
 def _png() -> bytes:

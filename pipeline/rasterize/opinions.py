@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quire.records import Failure, ImageInfo, Mark, PageFacts, PageImage, RasterizedPage
+from quire.records import Failure, Mark, PageFacts, PageImage, RasterizedPage
 
 _NOT_ANOTHER_RENDERERS_BUSINESS = ("too_many_pixels",)
 _MUCH_COVER = 0.5  # of the page by pictures: where next to nothing is drawn, one of them may be what is missing
@@ -53,15 +53,15 @@ def wants_another(go: Go) -> bool:
     return bool(go.damage or is_empty or _what_is_missing(go))
 
 
-def settle(page_index: int, goes: Sequence[Go], seconds: float) -> RasterizedPage[PageImage]:
-    """The page, from the first renderer's go and perhaps the other's."""
+def settle(page_index: int, goes: Sequence[Go], seconds: float) -> tuple[RasterizedPage, PageImage | None]:
+    """The page, from the first renderer's go and perhaps the other's, and its image unless it failed."""
     drawn = [go for go in goes if isinstance(go, Drawn)]
     damage = "; ".join(f"{go.renderer}: {go.damage}" for go in drawn if go.damage)
     if with_ink := [go for go in drawn if go.facts.has_ink]:
         return _page(page_index, _best(with_ink), Mark("damaged", damage) if damage else None, seconds)
     first = goes[0]
     if damage or isinstance(first, Undrawn):
-        return _failed(page_index, goes, seconds)
+        return _failed(page_index, goes, seconds), None
     missing = _what_is_missing(first)
     failed = [go for go in goes[1:] if isinstance(go, Undrawn)]
     is_unsure = bool(failed or (missing and len(goes) == 1))
@@ -98,22 +98,14 @@ def _lone_words(first: Drawn, missing: str, failed: Sequence[Undrawn]) -> str:
     return f"{first.renderer} draws {drawn}, and nobody agrees: {why}"
 
 
-def _page(page_index: int, go: Drawn, mark: Mark | None, seconds: float) -> RasterizedPage[PageImage]:
-    image = go.image
-    info = ImageInfo(
-        image.mode,
-        image.width_px,
-        image.height_px,
-        image.num_image_tokens,
-        image.dpi,
-        image.sha256,
-        image.num_bytes,
-    )
+def _page(page_index: int, go: Drawn, mark: Mark | None, seconds: float) -> tuple[RasterizedPage, PageImage]:
     marks = (mark,) if mark else ()
-    return RasterizedPage(page_index, go.renderer, seconds, go.facts, image, info, marks=marks, ink_map=go.ink_map)
+    info = go.image.info
+    page = RasterizedPage(page_index, go.renderer, seconds, go.facts, info, marks=marks, ink_map=go.ink_map)
+    return page, go.image
 
 
-def _failed(page_index: int, goes: Sequence[Go], seconds: float) -> RasterizedPage[PageImage]:
+def _failed(page_index: int, goes: Sequence[Go], seconds: float) -> RasterizedPage:
     first, *others = goes
     kind = first.kind if isinstance(first, Undrawn) else "render_error"
     words = first.message if isinstance(first, Undrawn) else _nothing_drawn(first)

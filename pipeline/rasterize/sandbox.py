@@ -18,8 +18,10 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from quire.config.settings import RenderSettings
+from quire.config.sections import RenderSettings
+from quire.engines.held_image import Hold, Rasterized, hold_for_once
 from quire.errors import MissingDependency
+from quire.processes.child_pool import Child, ChildPool, ChildSpec
 from quire.processes.child_process import ChildDied, ChildProcess
 from quire.processes.child_process_main import Json
 from quire.processes.cores import num_cores
@@ -28,10 +30,9 @@ from quire.rasterize import media_type
 from quire.rasterize.documents import is_about_memory, single_line, storable
 from quire.rasterize.modes import Layout, layout
 from quire.rasterize.opinions import Drawn, Go, Undrawn, settle, wants_another
-from quire.rasterize.pool import Worker, WorkerPool
 from quire.rasterize.probe import Probe
 from quire.rasterize.views import ARENA_BYTES, read_views
-from quire.records import INK_MAP_SIDE, DocumentStatus, PageFacts, PageImage, PageRange, RasterizedPage
+from quire.records import INK_MAP_SIDE, DocumentStatus, PageFacts, PageImage, PageRange
 
 __all__ = ["Probe", "Sandbox"]
 
@@ -87,7 +88,7 @@ class Sandbox:
             )
 
         count = num_workers or settings.num_workers or num_cores()
-        self._pool = WorkerPool(make_child, count, pages_per_process)
+        self._pool = ChildPool(ChildSpec("rendering", make_child, pages_per_process), count)
 
     async def probe(self, path: Path) -> Probe:
         """What the document is. Never fails: a document that hangs or crashes every reader is corrupt.
@@ -101,14 +102,14 @@ class Sandbox:
         kind = media_type.sniff_file(file)
         renderers = self._renderers(kind)
         words = []
-        async with self._pool.worker(path) as worker:
+        async with self._pool.lend(path) as child:
             # All readers in one process; if that dies and had done other work, again in a fresh one, since the
             # document may be innocent; then the second reader alone.
-            again = [renderers] if worker.num_requests else []
+            again = [renderers] if child.num_requests else []
             for number, asked in enumerate([renderers, *again, *([renderers[1:]] if renderers[1:] else [])]):
                 request: Json = {"op": "probe", "fd": file.fileno(), "renderers": asked}
                 try:
-                    reply = await worker.call(request, self._settings.probe_cpu_s)
+                    reply = await child.call(request, self._settings.probe_cpu_s)
                     if "failure" not in reply:
                         return _probe_from(reply)
                     words.append(single_line(str(reply["failure"]["message"])))
@@ -118,13 +119,18 @@ class Sandbox:
                     if number > 0 or not again:  # what that process had done before must not show
                         words.append(f"opening it crashes the reader ({_last_words(exc)})")
                 except _NONSENSE:
-                    worker.stop()
+                    child.stop()
                     words.append("the reader's answer makes no sense")
         return Probe(kind, 0, DocumentStatus.CORRUPT, "; ".join(dict.fromkeys(words)))
 
     async def rasterize(
-        self, path: Path, source: PageRange, page_indices: Sequence[int], mode: str
-    ) -> AsyncIterator[RasterizedPage[PageImage]]:
+        self,
+        path: Path,
+        source: PageRange,
+        page_indices: Sequence[int],
+        mode: str,
+        hold: Hold[PageImage] = hold_for_once,
+    ) -> AsyncIterator[Rasterized[PageImage]]:
         """Render pages of one document at one mode: one result for each index, in the order asked.
 
         Pixels are copies of their own. A process is occupied only while it renders, not while the consumer
@@ -134,15 +140,15 @@ class Sandbox:
         layout(mode, 595, 842)  # refuses an unknown mode before any process is asked
         with path.open("rb") as file:
             for page_index in page_indices:
-                async with self._pool.worker(path) as worker:
-                    page = await self._rasterize_page(worker, file, source, page_index, mode)
-                yield page
+                async with self._pool.lend(path) as child:
+                    rasterized = await self._rasterize_page(child, file, source, page_index, mode, hold)
+                yield rasterized
 
     async def missing_of_cage(self) -> tuple[str, ...]:
         """What the processes' cage lacks on this machine, in words; nothing where it is whole. Starts a process. Raises
         `QuireError` where that is more than the settings allow."""
-        async with self._pool.worker(Path()) as worker:
-            return await worker.missing_of_cage()
+        async with self._pool.lend() as child:
+            return await child.missing_of_cage()
 
     async def close(self) -> None:
         await self._pool.close()
@@ -154,37 +160,44 @@ class Sandbox:
         await self.close()
 
     async def _rasterize_page(
-        self, worker: Worker, file: BinaryIO, source: PageRange, page_index: int, mode: str
-    ) -> RasterizedPage[PageImage]:
+        self,
+        child: Child,
+        file: BinaryIO,
+        source: PageRange,
+        page_index: int,
+        mode: str,
+        hold: Hold[PageImage],
+    ) -> Rasterized[PageImage]:
         started = time.perf_counter()
         request: Json = {"op": "render", "fd": file.fileno(), "page_index": page_index, "mode": mode}
         request |= {"media_type": source.media_type}
         goes: list[Go] = []
         for renderer in self._renderers(source.media_type):
-            goes.append(await self._go(worker, {**request, "renderer": renderer}, source.doc_id))
+            goes.append(await self._go(child, {**request, "renderer": renderer}, source.doc_id))
             if not wants_another(goes[-1]):
                 break
-        return settle(page_index, goes, time.perf_counter() - started)
+        page, image = settle(page_index, goes, time.perf_counter() - started)
+        return page, hold(page_index, image.info, image) if image is not None else None
 
-    async def _go(self, worker: Worker, request: Json, doc_id: str) -> Go:
+    async def _go(self, child: Child, request: Json, doc_id: str) -> Go:
         """One renderer's go. A process that has done other pages may have failed because of them (a leak, a
         damaged heap), so the page gets a second chance in a fresh one: which pages shared a process must not
         show in the results."""
-        was_fresh = worker.num_requests == 0
-        go = await self._go_once(worker, request, doc_id)
+        was_fresh = child.num_requests == 0
+        go = await self._go_once(child, request, doc_id)
         if isinstance(go, Drawn) or go.kind not in _MAY_BE_THE_WORKERS_FAULT:
             return go
-        worker.stop()
-        return go if was_fresh else await self._go_once(worker, request, doc_id)
+        child.stop()
+        return go if was_fresh else await self._go_once(child, request, doc_id)
 
-    async def _go_once(self, worker: Worker, request: Json, doc_id: str) -> Go:
+    async def _go_once(self, child: Child, request: Json, doc_id: str) -> Go:
         renderer = request["renderer"]
         try:
-            reply = await worker.call(request, self._settings.page_cpu_s)
+            reply = await child.call(request, self._settings.page_cpu_s)
             if "failure" in reply:
                 failure = reply["failure"]
                 return Undrawn(renderer, _kind(failure["kind"]), single_line(str(failure["message"])))
-            image, facts = _page_from(reply, worker, doc_id, request)
+            image, facts = _page_from(reply, child, doc_id, request)
             return Drawn(renderer, image, facts, _ink_map(reply["ink_map"]), single_line(str(reply["damage"])))
         except OverLimit as exc:
             return Undrawn(renderer, "render_timeout", f"it cannot be rendered: {exc} (hung)")
@@ -192,7 +205,7 @@ class Sandbox:
             kind = "render_memory" if is_about_memory(str(exc)) else "render_crash"
             return Undrawn(renderer, kind, _last_words(exc))
         except _NONSENSE:
-            worker.stop()
+            child.stop()
             return Undrawn(renderer, "render_crash", "the rendering process's answer makes no sense")
 
     def _renderers(self, kind: str) -> tuple[str, ...]:
@@ -203,7 +216,7 @@ class Sandbox:
         return self._settings.renderer, _OTHER_RENDERER[self._settings.renderer]
 
 
-def _page_from(reply: Json, worker: Worker, doc_id: str, request: Json) -> tuple[PageImage, PageFacts]:
+def _page_from(reply: Json, child: Child, doc_id: str, request: Json) -> tuple[PageImage, PageFacts]:
     """The reply as records, the pixels copied. Raises one of `_NONSENSE` for what makes no sense."""
     named: Json = {name: _as_pairs(value) for name, value in reply["layout"].items()}
     chosen = Layout(**named)
@@ -218,7 +231,7 @@ def _page_from(reply: Json, worker: Worker, doc_id: str, request: Json) -> tuple
         raise ValueError("not what was asked for")
     numbers: Json = {name: _number(name, value) for name, value in reply["facts"].items()}
     facts = PageFacts(**numbers)
-    shared = read_views(worker.arena, chosen.view_shapes)
+    shared = read_views(child.arena, chosen.view_shapes)
     image = PageImage(
         doc_id=doc_id,
         page_index=request["page_index"],

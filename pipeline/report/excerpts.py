@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from quire.report.notable import NotablePage
 from quire.storage import Folder
 from quire.tables.keys import pages_key
-from quire.tables.parquet import read_rows
+from quire.tables.parquet import read_many, read_rows
 
 _MAX_LINES = 4
 _MAX_CHARS = 240
 _MAX_LOOKED_AT = 2000  # characters of a text, which may be megabytes
-_NUM_READERS = 8
 
 Key = tuple[str, str, int]
 
@@ -22,13 +20,11 @@ Key = tuple[str, str, int]
 def read_excerpts(folder: Folder, pages: Iterable[NotablePage]) -> Mapping[Key, str]:
     """What each page's text begins with, by `NotablePage.key`: its Markdown, or else what the engine last said."""
     wanted = {page.key for page in pages}
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
-        places = sorted({(shard_id, doc_id) for shard_id, doc_id, _ in wanted})
-        indices: dict[tuple[str, str], set[int]] = defaultdict(set)
-        for shard_id, doc_id, page_index in wanted:
-            indices[shard_id, doc_id].add(page_index)
-        found = readers.map(lambda place: _read(folder, place, indices[place]), places)
-        return {key: text for part in found for key, text in part.items()}
+    indices: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for shard_id, doc_id, page_index in wanted:
+        indices[shard_id, doc_id].add(page_index)
+    found = read_many(lambda place: _read(folder, place, indices[place]), sorted(indices))
+    return {key: text for _, part in found for key, text in part.items()}
 
 
 def _read(folder: Folder, place: tuple[str, str], indices: set[int]) -> dict[Key, str]:

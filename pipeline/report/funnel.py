@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from quire.planning.plan_log import CONVERTED
 from quire.records import DocumentStatus
 from quire.report.survey import Survey
 
-_READABLE = {DocumentStatus.OK.value, DocumentStatus.TRUNCATED.value, DocumentStatus.DUPLICATE.value}
+_READABLE = {status.value for status in (*CONVERTED, DocumentStatus.DUPLICATE)}
 
 
 @dataclass(frozen=True, slots=True)

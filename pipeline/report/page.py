@@ -26,7 +26,7 @@ from quire.report.notable import NotablePage
 from quire.report.survey import NUM_NOTABLE, Survey
 from quire.report.thumbnails import Thumbnail
 from quire.results.run_folder import versions_of
-from quire.storage.uris import is_s3_uri, local_path
+from quire.storage.uris import is_remote, local_path
 from quire.versions import successions
 
 _MAX_UNREAD = 100
@@ -136,7 +136,7 @@ def shown(value: Any) -> str:
 
 def link(page: NotablePage) -> str:
     """Where a browser may open the page of a local document; empty for one in a bucket."""
-    if is_s3_uri(page.source.uri):
+    if is_remote(page.source.uri):
         return ""
     try:
         path = local_path(page.source.uri)

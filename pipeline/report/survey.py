@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from quire.errors import NotFound
+from quire.meters.metrics import rung
 from quire.records import Outcome, PageRange, Shard
 from quire.report.histograms import Histogram, Timeline
 from quire.report.notable import NotablePage, Topmost, badness
@@ -78,8 +79,8 @@ class Survey:
 
     def _add_page(self, make: partial[NotablePage], row: Row) -> None:
         outcome, attempts = Outcome(row["outcome"]), row["attempts"]
-        for rung, attempt in enumerate(attempts, 1):
-            self.attempts[rung, _request(attempt), attempt["outcome"]] += 1
+        for number, attempt in enumerate(attempts, 1):
+            self.attempts[number, rung(attempt["mode"], attempt["temperature"]), attempt["outcome"]] += 1
         if outcome is Outcome.FAILED:
             self._add_failure(make, row["failure"] or {}, was_tried=bool(attempts))
         elif outcome is not Outcome.BLANK and len(attempts) > 1:
@@ -160,16 +161,12 @@ def _notable(row: Row, source: PageRange, shard_id: str) -> NotablePage:
         failure_kind=failure.get("kind", ""),
         failure_message=failure.get("message", "")[:_MESSAGE_MAX_CHARS],
         failure_stage=failure.get("stage", ""),
-        attempts=tuple((_request(attempt), attempt["outcome"]) for attempt in row["attempts"]),
+        attempts=tuple(
+            (rung(attempt["mode"], attempt["temperature"]), attempt["outcome"]) for attempt in row["attempts"]
+        ),
         marks=tuple((mark["kind"], mark["message"][:_MESSAGE_MAX_CHARS]) for mark in row["marks"] or ()),
         mean_logprob=row["mean_logprob"],
         num_output_tokens=row["num_output_tokens"],
         render_s=timing.get("render_s", 0.0),
         recognize_s=timing.get("recognize_s", 0.0),
     )
-
-
-def _request(attempt: dict[str, Any]) -> str:
-    """As settings write a rung: the mode, with the temperature if it is not 0."""
-    temperature = attempt["temperature"]
-    return f"{attempt['mode']}@{temperature:g}" if temperature else str(attempt["mode"])

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import io
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from PIL import Image
@@ -22,7 +23,7 @@ from quire.records import PageImage
 from quire.report.excerpts import Key
 from quire.report.notable import NotablePage
 from quire.storage.cache_folder import open_cache
-from quire.storage.uris import is_s3_uri
+from quire.storage.uris import is_remote
 
 MODE = "side384"  # the whole page at its own aspect: no padding to cut off, nothing stretched
 _QUALITY = 55
@@ -51,23 +52,20 @@ async def render_thumbnails(
     """A thumbnail for each page, by `NotablePage.key`. Fetches documents into this machine's cache; `observe` is told
     how many are done. Raises `MissingDependency` if the renderer of the settings is not installed."""
     wanted = list({page.key: page for page in pages}.values())
-    rasterizer = FetchingRasterizer(
-        open_cache(settings.flow, settings.storage), Sandbox(settings.render, passwords)
-    )
+    cache = open_cache(settings.flow, settings.storage)
     slots, made = asyncio.Semaphore(_NUM_AT_ONCE), 0
+    async with Sandbox(settings.render, passwords) as sandbox:
+        with closing(FetchingRasterizer(cache, sandbox)) as rasterizer:
 
-    async def render(page: NotablePage) -> Thumbnail:
-        nonlocal made
-        async with slots:
-            thumbnail = await _thumbnail(page, rasterizer)
-        made += 1
-        observe(made)
-        return thumbnail
+            async def render(page: NotablePage) -> Thumbnail:
+                nonlocal made
+                async with slots:
+                    thumbnail = await _thumbnail(page, rasterizer)
+                made += 1
+                observe(made)
+                return thumbnail
 
-    try:
-        thumbnails = await asyncio.gather(*map(render, wanted))
-    finally:
-        await rasterizer.close()
+            thumbnails = await asyncio.gather(*map(render, wanted))
     return dict(zip((page.key for page in wanted), within_budget(thumbnails), strict=True))
 
 
@@ -75,12 +73,12 @@ async def _thumbnail(page: NotablePage, rasterizer: FetchingRasterizer) -> Thumb
     source = page.source
     if page.failure_stage == "rasterize":  # it would hang, crash or fail again
         return Thumbnail(missing=f"cannot be rendered: {page.failure_kind}")
-    if is_s3_uri(source.uri) and source.size_bytes > _MAX_FETCH_BYTES:
+    if is_remote(source.uri) and source.size_bytes > _MAX_FETCH_BYTES:
         return Thumbnail(missing=f"not fetched: the document has {source.size_bytes >> 20} MB")
     try:
-        async for rasterized in rasterizer.rasterize(source, [page.page_index], MODE):
-            if rasterized.image is not None:
-                return await asyncio.to_thread(_encode, rasterized.image)
+        async for rasterized, image in rasterizer.rasterize(source, [page.page_index], MODE):
+            if image is not None:
+                return await asyncio.to_thread(_encode, await image.get())
             if rasterized.failure is not None:
                 return Thumbnail(missing=_WORDS.get(rasterized.failure.kind, rasterized.failure.kind))
     except ConfigError:

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 from quire.planning.plan_log import Planned, Replaced, read_part
-from quire.records import DocumentText, Outcome, PageText
-from quire.results.assemble import assemble
+from quire.records import DocumentText, PageText
+from quire.results.assemble import assemble, page_texts
 from quire.results.ledger import Account, take_account
 from quire.results.write import ShardWriter
 from quire.storage import Folder
 from quire.tables.keys import documents_key, markdown_key, pages_key
-from quire.tables.parquet import num_rows, read_rows
+from quire.tables.parquet import num_rows, read_many, read_rows
 
 _COLUMNS = ["doc_id", "page_index", "outcome", "markdown", "num_output_tokens", "failure"]
-_NUM_LOOKUPS_IN_FLIGHT = 8
 
 
 def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account:
@@ -32,15 +30,17 @@ def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account
     account.insist()
     written = {info.key for info in folder.list("documents/")}
     replaced = Replaced(folder, parts)
-    table_only = dataclasses.replace(writer, write_markdown_files=False)
+    text = dataclasses.replace(writer.text, write_markdown_files=False)
+    table_only = dataclasses.replace(writer, text=text)
 
     @lru_cache(maxsize=1)  # the end of a split document lies in one shard with the documents after it
     def texts_of(shard_id: str) -> dict[str, list[PageText]]:
-        return _page_texts(folder, shard_id)
+        return page_texts(read_rows(folder, pages_key(shard_id), _COLUMNS))
 
     def text_of(planned: Planned) -> DocumentText | None:
-        pages = [page for shard_id, _, _ in planned.ranges for page in texts_of(shard_id)[planned.document.doc_id]]
-        return assemble(sorted(pages, key=lambda page: page.page_index)) if pages else None
+        document = planned.document
+        pages = [page for shard_id in planned.shard_ids for page in texts_of(shard_id)[document.doc_id]]
+        return assemble(pages, planned.page_indices, document.num_pages, writer.text) if pages else None
 
     for key in parts:
         for name, members in _unwritten(folder, writer, key, written, replaced).items():
@@ -60,12 +60,10 @@ def _unwritten(
     def is_written(name: str) -> bool:
         if documents_key(name) not in written:
             return False
-        has_markdown = writer.write_markdown_files and any(planned.ranges for planned in files[name][:1])
+        has_markdown = writer.text.write_markdown_files and any(planned.ranges for planned in files[name][:1])
         return not has_markdown or folder.exists(markdown_key(files[name][0].document))
 
-    with ThreadPoolExecutor(_NUM_LOOKUPS_IN_FLIGHT) as lookups:
-        are_written = list(lookups.map(is_written, files))
-    return {name: files[name] for name, is_there in zip(files, are_written, strict=True) if not is_there}
+    return {name: files[name] for name, is_there in read_many(is_written, files) if not is_there}
 
 
 def _shrunk(
@@ -96,20 +94,5 @@ def documents_name(part_key: str, planned: Planned) -> str:
     while it is written."""
     if not planned.ranges:
         return part_key.removeprefix("plan/").removesuffix(".parquet")
-    kind = "shard" if len(planned.ranges) == 1 else "document"
-    return f"{kind}={planned.ranges[0][0]}"  # a split document fills its first shard alone
-
-
-def _page_texts(folder: Folder, shard_id: str) -> dict[str, list[PageText]]:
-    """A shard's pages by doc_id."""
-    texts: dict[str, list[PageText]] = {}
-    for row in read_rows(folder, pages_key(shard_id), _COLUMNS):
-        page = PageText(
-            page_index=row["page_index"],
-            outcome=Outcome(row["outcome"]),
-            markdown=row["markdown"],
-            num_output_tokens=row["num_output_tokens"],
-            failure_kind=row["failure"]["kind"] if row["failure"] else "",
-        )
-        texts.setdefault(row["doc_id"], []).append(page)
-    return texts
+    kind = "shard" if len(planned.shard_ids) == 1 else "document"
+    return f"{kind}={planned.shard_ids[0]}"  # a split document fills its first shard alone

@@ -7,24 +7,23 @@ the same books; only `finish` insists that they balance.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from quire.errors import AccountingError
 from quire.planning.plan_log import CONVERTED, Planned, Replaced, part_keys, read_part, shards_of
-from quire.records import NUM_EMBEDDED_FILES, DocumentStatus, Outcome, PageRange, Shard
+from quire.records import NUM_EMBEDDED_FILES, Document, DocumentStatus, Outcome, PageRange, Shard
 from quire.storage import Folder
 from quire.tables.keys import committed_shards, pages_key
-from quire.tables.parquet import read_rows
+from quire.tables.parquet import read_many, read_rows
 
 Row = dict[str, Any]
 
 COLUMNS = ("doc_id", "page_index", "outcome", "failure", "marks")
 NUM_FAILED_NAMED = 20
-_NUM_READERS = 8
+_NO_LOSS = (DocumentStatus.DUPLICATE, DocumentStatus.IGNORED, DocumentStatus.PARTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,9 @@ class Loss:
 class Account:
     """What a run has done so far. `problems` names every sum that does not agree; empty is good.
 
-    `unread` holds the documents of which no page could be planned, duplicates and what is ignored aside, unless a later
-    look at the same URI went better. `failed` names the first failed pages, as many as a person wants to see.
+    `unread` holds the documents of which no page could be planned, unless a later look at the same URI went better;
+    duplicates, what is ignored, and documents without a page that is wanted aside. `failed` names the first failed
+    pages, as many as a person wants to see.
     """
 
     documents: Counter[str] = field(default_factory=Counter)  # by status
@@ -130,23 +130,22 @@ def take_account(
     replaced = Replaced(folder, keys)
     account = Account(parts=tuple(keys), bytes_again=replaced.doc_ids, objects_again=replaced.objects)
     done = committed_shards(folder)  # after the plan: a shard is planned before it is written
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
-        for key in keys:
-            part = read_part(folder, key)
-            _count_planned(part, account)
-            _count_documents((planned for planned in part if not replaced.has(key, planned)), account)
-            shards = list(shards_of(part))
-            gone_ids = {p.document.doc_id for p in part if p.ranges and replaced.has(key, p)}
-            account.num_shards += len(shards)
-            written = [shard for shard in shards if shard.shard_id in done]
-            for shard, rows in _read_ahead(readers, written, lambda shard: read(folder, shard)):
-                done.discard(shard.shard_id)
-                _check_rows(shard, rows, account)
-                account.losses += _losses(shard, rows, gone_ids, is_loss)
-                live = [row for row in rows if row["doc_id"] not in gone_ids]
-                account.pages += Counter(replaced=len(rows) - len(live))
-                _count_pages(shard, live, account)
-                observe(shard, live)
+    for key in keys:
+        part = read_part(folder, key)
+        _count_planned(part, account)
+        _count_documents((planned for planned in part if not replaced.has(key, planned)), account)
+        shards = list(shards_of(part))
+        gone_ids = {p.document.doc_id for p in part if p.ranges and replaced.has(key, p)}
+        account.num_shards += len(shards)
+        written = [shard for shard in shards if shard.shard_id in done]
+        for shard, rows in read_many(lambda shard: read(folder, shard), written):
+            done.discard(shard.shard_id)
+            _check_rows(shard, rows, account)
+            account.losses += _losses(shard, rows, gone_ids, is_loss)
+            live = [row for row in rows if row["doc_id"] not in gone_ids]
+            account.pages += Counter(replaced=len(rows) - len(live))
+            _count_pages(shard, live, account)
+            observe(shard, live)
     if done and part_keys(folder) == keys:  # or else another run has planned them meanwhile
         account.problems.append(f"{len(done)} page files belong to no planned shard, one of them {min(done)}")
     return account
@@ -157,10 +156,16 @@ def _count_planned(part: list[Planned], account: Account) -> None:
         document = planned.document
         num_planned = sum(stop - start for _, start, stop in planned.ranges)
         account.num_pages += num_planned
-        if num_planned != (document.num_pages if document.status in CONVERTED else 0):
+        if not _is_planned_as_it_should(document, num_planned):
             account.problems.append(
                 f"{document.uri} has {document.num_pages} pages, {num_planned} of them planned"
             )
+
+
+def _is_planned_as_it_should(document: Document, num_planned: int) -> bool:
+    if document.status is DocumentStatus.PARTIAL:
+        return num_planned < document.num_pages
+    return num_planned == (document.num_pages if document.status in CONVERTED else 0)
 
 
 def _count_documents(live: Iterable[Planned], account: Account) -> None:
@@ -169,31 +174,15 @@ def _count_documents(live: Iterable[Planned], account: Account) -> None:
         account.documents[status.value] += 1
         if status in CONVERTED and NUM_EMBEDDED_FILES in dict(document.metadata):
             account.num_with_embedded_files += 1
-        if planned.ranges or status in (DocumentStatus.DUPLICATE, DocumentStatus.IGNORED):
+        if planned.ranges or status in _NO_LOSS:
             account.unread.pop(document.uri, None)
         else:
             account.unread[document.uri] = (status.value, document.detail)
 
 
-def _read_ahead(
-    readers: ThreadPoolExecutor, shards: Iterable[Shard], read: Callable[[Shard], list[Row]]
-) -> Iterator[tuple[Shard, list[Row]]]:
-    """Shards with their rows, in order; at most a few more are in memory than the one that is being looked at."""
-    waiting: deque[tuple[Shard, Future[list[Row]]]] = deque()
-    for shard in shards:
-        waiting.append((shard, readers.submit(read, shard)))
-        if len(waiting) > _NUM_READERS:
-            first, rows = waiting.popleft()
-            yield first, rows.result()
-    while waiting:
-        first, rows = waiting.popleft()
-        yield first, rows.result()
-
-
 def _check_rows(shard: Shard, rows: list[Row], account: Account) -> None:
     account.num_shards_done += 1
-    wanted = [(r.doc_id, index) for r in shard.ranges for index in range(r.start, r.stop)]
-    if [(row["doc_id"], row["page_index"]) for row in rows] != wanted:
+    if [(row["doc_id"], row["page_index"]) for row in rows] != shard.pages:
         account.problems.append(f"shard {shard.shard_id} has not the rows that were planned for it")
     if any((row["outcome"] == Outcome.FAILED) != isinstance(row["failure"], dict) for row in rows):
         account.problems.append(f"shard {shard.shard_id} has a failed page without a reason, or the reverse")

@@ -14,7 +14,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from quire.config.settings import Settings, default_result_settings, fingerprint, result_settings
+from quire.config.results import default_result_settings, fingerprint, result_settings
+from quire.config.settings import Settings
 from quire.engines.choose import model_name
 from quire.errors import DamagedResults, NotFound, NothingThere, SettingsChanged
 from quire.secrets import without_secrets

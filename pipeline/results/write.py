@@ -11,13 +11,14 @@ Does not know how pages came to be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from quire.records import Document, DocumentText, Outcome, PageResult, PageText, PageTiming, Shard
-from quire.results.assemble import assemble
+from quire.config.sections import TextSettings
+from quire.records import Document, DocumentText, PageResult, PageTiming, Shard
+from quire.results.assemble import assemble, page_texts
 from quire.storage import Folder
 from quire.tables.keys import documents_key, markdown_key, pages_key, timings_key
 from quire.tables.parquet import put_once, to_parquet
@@ -30,15 +31,15 @@ class ShardWriter:
 
     folder: Folder
     provenance: Mapping[str, str]
-    write_markdown_files: bool = True
+    text: TextSettings = field(default_factory=TextSettings)
 
     def write(self, shard: Shard, pages: Sequence[PageResult], timings: Sequence[PageTiming]) -> bool:
         """Commit a shard. Returns False if another run had committed other rows of it already."""
         self._put_table(timings_key(shard.shard_id), map(timing_row, timings), TIMINGS)
-        rows = (page_row(page, self.provenance) for page in pages)
+        rows = [page_row(page, self.provenance) for page in pages]
         do_count = put_once(self.folder, pages_key(shard.shard_id), to_parquet(rows, PAGES))
         if do_count and shard.documents:
-            self.write_documents(f"shard={shard.shard_id}", _whole_documents(shard, pages))
+            self.write_documents(f"shard={shard.shard_id}", self._whole_documents(shard, rows))
         return do_count
 
     def write_documents(self, name: str, documents: Iterable[tuple[Document, DocumentText | None]]) -> None:
@@ -47,26 +48,17 @@ class ShardWriter:
         rows = []
         for document, text in documents:
             rows.append(document_row(document, text, self.provenance["config_fingerprint"]))
-            if text is not None and self.write_markdown_files:
+            if text is not None and self.text.write_markdown_files:
                 self.folder.put(markdown_key(document), text.markdown_file.encode())
         self._put_table(documents_key(name), rows, DOCUMENTS)
 
+    def _whole_documents(
+        self, shard: Shard, rows: Iterable[Mapping[str, object]]
+    ) -> Iterator[tuple[Document, DocumentText | None]]:
+        texts = page_texts(rows)
+        for document in shard.documents:
+            planned = shard.page_indices(document.doc_id)
+            yield document, assemble(texts[document.doc_id], planned, document.num_pages, self.text)
+
     def _put_table(self, key: str, rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> None:
         self.folder.put(key, to_parquet(rows, schema))
-
-
-def _whole_documents(shard: Shard, pages: Sequence[PageResult]) -> Iterable[tuple[Document, DocumentText | None]]:
-    texts: dict[str, list[PageText]] = {}
-    for page in pages:
-        texts.setdefault(page.doc_id, []).append(_page_text(page))
-    return ((document, assemble(texts[document.doc_id])) for document in shard.documents)
-
-
-def _page_text(page: PageResult) -> PageText:
-    return PageText(
-        page_index=page.page_index,
-        outcome=Outcome(page.outcome),
-        markdown=page.markdown,
-        num_output_tokens=page.recognition.num_output_tokens if page.recognition else 0,
-        failure_kind=page.failure.kind if page.failure else "",
-    )

@@ -1,46 +1,56 @@
-"""Object stores: the only code that reaches S3, and the same few operations over local folders.
+"""Object stores: the only code that reaches them, and the same few operations over local folders.
 
     open_folder(uri, settings) -> Folder         a prefix or a directory: list, info, get, download, put, …
     open_object(uri, settings) -> Folder, key    one object by its full URI
 
-`base.py` says what a folder does, `uris.py` how things are named, `local.py` and `s3.py` do it. Everything
-here blocks: async callers use `asyncio.to_thread`. Many threads may use a folder, and it may be pickled. It must not
-be used after a fork: the S3 client's threads do not survive one. What only buckets need, boto3 above all, takes
-a third of a second to import. It is imported when the first bucket is opened. Errors are `errors.StorageError`, and
-`errors.ObjectError` where one object is at fault. Does not know what the bytes mean.
+    uris.py            URIs, and which store each belongs to
+    base.py            what a folder does
+    local.py           does it on a file system
+    bucket_folder.py   does it in buckets, and reads from web servers: tries again, checks, explains
+    buckets.py         finds the client of a bucket
+    obstore_bucket.py  what obstore does of it; `s3.py`, where boto3 has to help
+    cloud_clients.py   sets obstore up for Google, Azure and web servers; `s3_client.py` for S3
+    store_errors.py    what errors mean, told by the words in `s3_errors.py` and `cloud_errors.py`; `tries.py`
+
+Everything here blocks: async callers use `asyncio.to_thread`. Many threads may use a folder, and it may be pickled. It
+must not be used after a fork: the S3 client's threads do not survive one. What only buckets need, boto3 above all,
+takes a third of a second to import. It is imported when the first bucket is opened. Errors are `errors.StorageError`,
+and `errors.ObjectError` where one object is at fault. Does not know what the bytes mean.
 """
 
 from __future__ import annotations
 
 import os
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.storage.base import Downloaded, Folder, ObjectInfo
 from quire.storage.local import LocalFolder
-from quire.storage.uris import is_s3_uri, local_path, split_uri
+from quire.storage.uris import local_path, scheme_of, split_uri
 
 __all__ = ["Downloaded", "Folder", "ObjectInfo", "open_folder", "open_object"]
 
 
 def open_folder(uri: str, settings: StorageSettings) -> Folder:
-    """The folder at an `s3://` URI, a `file://` URI or a path. It need not exist: the first put makes it.
+    """The folder at a URI of a store (`uris.py`), a `file://` URI or a path. It need not exist: the first put makes it.
 
     No request is made; clients are made on first use and shared by the folders of a bucket.
     """
-    if is_s3_uri(uri):
-        from quire.storage.s3 import S3Folder
+    scheme = scheme_of(uri)
+    if scheme is None:
+        return LocalFolder(local_path(uri))
+    from quire.storage.bucket_folder import BucketFolder
 
-        bucket, key = split_uri(uri)
-        return S3Folder(bucket, key if key.endswith("/") or not key else f"{key}/", settings)
-    return LocalFolder(local_path(uri))
+    bucket, key = split_uri(uri)
+    return BucketFolder(scheme, bucket, key if key.endswith("/") or not key else f"{key}/", settings)
 
 
 def open_object(uri: str, settings: StorageSettings) -> tuple[Folder, str]:
     """The folder to ask and the key to ask for, for one object by its full URI."""
-    if is_s3_uri(uri):
-        from quire.storage.s3 import S3Folder
+    scheme = scheme_of(uri)
+    if scheme is None:
+        parent, name = os.path.split(local_path(uri))
+        return LocalFolder(parent), name
+    from quire.storage.bucket_folder import BucketFolder
 
-        bucket, key = split_uri(uri)
-        return S3Folder(bucket, "", settings), key
-    parent, name = os.path.split(local_path(uri))
-    return LocalFolder(parent), name
+    bucket, key = split_uri(uri)
+    return BucketFolder(scheme, bucket, "", settings), key

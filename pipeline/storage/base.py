@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from quire.errors import TooLarge
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
@@ -34,6 +36,10 @@ class Downloaded:
     etag: str
 
 
+def too_large(most_bytes: int) -> TooLarge:
+    return TooLarge(f"larger than {most_bytes >> 20} MB (setting plan.max_document_mb)")
+
+
 class Folder(Protocol):
     """A prefix in a bucket or a local directory. Keys are relative to it, with `/` between their parts."""
 
@@ -42,7 +48,8 @@ class Folder(Protocol):
         """Opens the same folder again. Ends in a slash only if the folder's name does."""
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """All objects whose key begins with `prefix`, at any depth, in the order of their keys' UTF-8 bytes.
+        """All objects whose key begins with `prefix`, at any depth, in the order of their keys' UTF-8 bytes,
+        or of Azure in its own.
 
         Streams: memory does not grow with their number. A folder that does not exist is empty; a bucket that
         does not exist raises FolderNotFound. Left out: empty objects that stand for directories (`a/`) and
@@ -58,11 +65,12 @@ class Folder(Protocol):
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from `start`, which must lie within the object. Raises NotFound."""
 
-    def download(self, key: str, destination: Path) -> Downloaded:
+    def download(self, key: str, destination: Path, most_bytes: int | None = None) -> Downloaded:
         """Stream the object into the file `destination`. After an error, that holds anything.
 
         What came is checked against the size that the store announced, and against the MD5 where the etag is one.
-        Raises `ObjectError` where the object is at fault, `DestinationGone` if `destination` has no folder.
+        Raises `ObjectError` where the object is at fault, `TooLarge` before anything is read if it is announced with
+        more than `most_bytes`, `DestinationGone` if `destination` has no folder.
         """
 
     def put(self, key: str, data: bytes) -> None:

@@ -7,7 +7,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from quire.config.settings import FlowSettings, StorageSettings
+from quire.config.sections import FlowSettings, StorageSettings
 from quire.errors import ConfigError
 from quire.storage.source_cache import SourceCache
 

@@ -38,9 +38,10 @@ class Fetcher:
         waiting.add_done_callback(_look)
         return await asyncio.shield(waiting)
 
-    async def fetch_new(self, ref: DocumentRef) -> SourceFile:
+    async def fetch_new(self, ref: DocumentRef, most_bytes: int) -> SourceFile:
         """See `SourceCache.fetch_new`."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._cache.fetch_new, ref)
+        fetch_new = self._cache.fetch_new
+        return await asyncio.get_running_loop().run_in_executor(self._threads, fetch_new, ref, most_bytes)
 
     def close(self) -> None:
         """Begin no more fetches. Those under way are not waited for."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from quire.errors import NotFound, SourceChanged
-from quire.storage.base import Downloaded, ObjectInfo
+from quire.storage.base import Downloaded, ObjectInfo, too_large
 from quire.storage.system_errors import raise_if_of_the_machine, read_errors, write_errors
 from quire.storage.uris import local_uri
 
@@ -83,7 +83,7 @@ class LocalFolder:
             file.seek(start)
             return file.read(length)
 
-    def download(self, key: str, destination: Path) -> Downloaded:
+    def download(self, key: str, destination: Path, most_bytes: int | None = None) -> Downloaded:
         path = self._path(key)
         uri = local_uri(path)
         with read_errors("read", uri):
@@ -91,6 +91,8 @@ class LocalFolder:
             source = open(path, "rb")  # noqa: SIM115 (closed below, under another error's name)
         with source, write_errors("write", local_uri(str(destination))), open(destination, "wb") as target:
             before = os.fstat(source.fileno())
+            if most_bytes is not None and before.st_size > most_bytes:
+                raise too_large(most_bytes)
             digest, size_bytes = hashlib.sha256(), 0
             while chunk := _read_chunk(source, uri):
                 digest.update(chunk)

@@ -6,12 +6,8 @@ obstore is told what boto3 found, so that the two cannot disagree. Knows nothing
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
-from typing import Any, Protocol, TypedDict
+from typing import TypedDict
 from urllib.parse import urlsplit
 
 import boto3
@@ -22,21 +18,20 @@ from botocore.exceptions import BotoCoreError
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import CredentialsRefused, StoreMisconfigured
-from quire.storage.s3_errors import Notice
-
-CONNECT_TIMEOUT_S = 10
-READ_TIMEOUT_S = 60  # of silence, not of a whole transfer
-TRANSFER_TIMEOUT_S = 6 * 3600
-_QUICK_TRIES = 3
-_CREDENTIALS_TTL = timedelta(minutes=10)  # botocore renews 15 minutes before they expire
-
-_CREDENTIALS_REMEDY = (
-    "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws sso login`; "
-    "for a public bucket, give --anonymous"
+from quire.storage.obstore_bucket import (
+    CONNECT_TIMEOUT_S,
+    READ_TIMEOUT_S,
+    client_options,
+    insist_on_url,
+    retry_config,
 )
-_opening = threading.Lock()
+from quire.storage.s3 import S3Bucket, S3Client
+from quire.storage.s3_errors import CREDENTIALS_REMEDY, S3_VOCABULARY
+from quire.storage.tries import Notice
+
+_CREDENTIALS_TTL = timedelta(minutes=10)  # botocore renews 15 minutes before they expire
 
 
 class Encryption(TypedDict, total=False):
@@ -46,40 +41,8 @@ class Encryption(TypedDict, total=False):
     sse_kms_key_id: str
 
 
-class S3Client(Protocol):
-    """What is asked of boto3, which has no types of its own."""
-
-    @property
-    def meta(self) -> Any: ...
-
-    def list_objects_v2(self, **parameters: str) -> Any: ...
-
-    def head_object(self, **parameters: str) -> Any: ...
-
-    def get_object(self, **parameters: str) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """Both clients may be used from many threads. `endpoint_url` is for messages; `payer` goes with each call of
-    `client`, as `store` knows it already."""
-
-    name: str
-    endpoint_url: str
-    store: S3Store
-    client: S3Client
-    payer: Mapping[str, str]
-    notice: Notice
-
-
-def open_bucket(name: str, settings: StorageSettings) -> Bucket:
-    """The clients of a bucket, one pair a process. Raises CredentialsRefused where no credentials are found."""
-    with _opening:  # boto3 must not make clients in two threads at once
-        return _open_bucket(name, settings)
-
-
-@lru_cache(maxsize=64)
-def _open_bucket(name: str, settings: StorageSettings) -> Bucket:
+def open_s3_bucket(name: str, settings: StorageSettings) -> S3Bucket:
+    """The clients of a bucket. Raises CredentialsRefused where no credentials are found."""
     try:
         session = _session(settings)
         client = _client(session, settings)
@@ -87,7 +50,7 @@ def _open_bucket(name: str, settings: StorageSettings) -> Bucket:
     except (BotoCoreError, ValueError) as exc:  # boto3 raises ValueError for an endpoint that is no URL
         raise StoreMisconfigured(f"cannot open s3://{name}: {exc}") from exc
     endpoint_url = str(client.meta.endpoint_url)
-    _insist_on_url(endpoint_url)
+    insist_on_url(endpoint_url)
     is_path_style = uses_path_style(endpoint_url, settings)
     store = S3Store(
         name,
@@ -99,33 +62,11 @@ def _open_bucket(name: str, settings: StorageSettings) -> Bucket:
         disable_bulk_delete=True,
         request_payer=settings.request_payer,
         **_encryption(settings),
-        client_options={
-            "allow_http": endpoint_url.startswith("http://"),
-            "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
-            "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
-            "timeout": timedelta(seconds=TRANSFER_TIMEOUT_S),
-        },
-        retry_config={
-            # A few at once, silently, also where a body is cut; then `s3_errors.insist` waits longer and says so.
-            # Each wait is drawn between the first one and `base` times the one before.
-            "backoff": {"init_backoff": timedelta(seconds=0.2), "base": 3},
-            "max_retries": min(settings.max_retries, _QUICK_TRIES),
-            "retry_timeout": timedelta(seconds=settings.retry_timeout_s),
-        },
+        client_options=client_options(endpoint_url),
+        retry_config=retry_config(settings),
     )
     payer = {"RequestPayer": "requester"} if settings.request_payer else {}
-    return Bucket(name, endpoint_url, store, client, payer, Notice())
-
-
-def _insist_on_url(endpoint_url: str) -> None:
-    """Raise `StoreMisconfigured` for what obstore would break down at."""
-    try:
-        _ = urlsplit(endpoint_url).port
-    except ValueError:  # it quotes what it takes for a port, which may be of a password
-        raise StoreMisconfigured(
-            f"the endpoint {endpoint_url} is no URL: write http://host:port, and percent-encode what is special in a "
-            "password"
-        ) from None
+    return S3Bucket(name, endpoint_url, store, Notice(), S3_VOCABULARY, client, payer)
 
 
 def _encryption(settings: StorageSettings) -> Encryption:
@@ -162,7 +103,7 @@ def _client_in_style(style: str, session: boto3.Session, settings: StorageSettin
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         max_pool_connections=32,
-        retries={"mode": "standard", "total_max_attempts": 1},  # `s3_errors.insist` tries again
+        retries={"mode": "standard", "total_max_attempts": 1},  # `tries.insist` tries again
         request_checksum_calculation="when_required",
     )
     client: S3Client = session.client("s3", endpoint_url=settings.endpoint_url, config=config)
@@ -175,7 +116,7 @@ def _credential_provider(bucket: str, session: boto3.Session) -> Boto3Credential
         provider()  # so that an expired login is reported here, in words
     except (BotoCoreError, ValueError, AssertionError) as exc:
         reason = "no AWS credentials found" if isinstance(exc, ValueError) else str(exc)
-        raise CredentialsRefused(f"cannot open s3://{bucket}: {reason}; {_CREDENTIALS_REMEDY}") from exc
+        raise CredentialsRefused(f"cannot open s3://{bucket}: {reason}; {CREDENTIALS_REMEDY}") from exc
     return provider
 
 

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import (
     ConfigError,
     DestinationGone,
@@ -39,7 +39,7 @@ from quire.storage import open_object
 from quire.storage.eviction import evict
 from quire.storage.local import TEMPORARY_PREFIX, etag_of, regular_file
 from quire.storage.system_errors import read_errors, write_errors
-from quire.storage.uris import is_s3_uri, local_path, split_uri
+from quire.storage.uris import is_listable, is_remote, local_path, root_of
 
 T = TypeVar("T")
 
@@ -100,9 +100,7 @@ class SourceCache:
     settings: StorageSettings
     _verified: dict[tuple[str, str], str] = field(default_factory=dict)
     _bytes_since_count: int | None = None  # None: never counted
-    _given: dict[str, str] = field(
-        default_factory=dict
-    )  # the last object that a bucket gave, by the bucket's name
+    _given: dict[str, str] = field(default_factory=dict)  # the last object that a bucket gave, by the bucket's URI
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def fetch(self, uri: str, doc_id: str, size_bytes: int) -> SourceFile:
@@ -118,23 +116,24 @@ class SourceCache:
         except (NotFound, SourceChanged):
             raise
         except ObjectError as exc:
-            if self._gives_others(uri):
+            if not is_listable(uri) or self._gives_others(uri):  # a URL stands for itself
                 raise
             raise StorageError(f"{exc} (nor can anything else be read there)") from exc
 
-    def fetch_new(self, ref: DocumentRef) -> SourceFile:
+    def fetch_new(self, ref: DocumentRef, most_bytes: int | None = None) -> SourceFile:
         """A local file with the document's bytes.
 
         Raises `ObjectError` where the document is at fault: `SourceChanged` if the object is no longer the one that was
-        listed, as a plan must not say of an etag that it stands for other bytes.
+        listed, as a plan must not say of an etag that it stands for other bytes; `TooLarge` if it has more than
+        `most_bytes`, which a listing need not have told.
         """
         try:
-            return _twice(lambda: self._fetch_new(ref))
+            return _twice(lambda: self._fetch_new(ref, most_bytes))
         except ConfigError as exc:  # a manifest's line that is of no kind read here
             raise NotFound(str(exc)) from exc
 
     def _fetch(self, uri: str, doc_id: str, size_bytes: int) -> SourceFile:
-        if not is_s3_uri(uri):
+        if not is_remote(uri):
             path = local_path(uri)
             if not os.path.isdir(os.path.dirname(path)):  # not mounted, or another machine
                 raise FolderNotFound(
@@ -151,9 +150,9 @@ class SourceCache:
                 self._download(uri, doc_id, size_bytes)
             return self._hashed(target, str(target))
 
-    def _fetch_new(self, ref: DocumentRef) -> SourceFile:
-        if is_s3_uri(ref.uri):
-            found, etag = self._download(ref.uri, "", max(0, ref.size_bytes))
+    def _fetch_new(self, ref: DocumentRef, most_bytes: int | None) -> SourceFile:
+        if is_remote(ref.uri):
+            found, etag = self._download(ref.uri, "", max(0, ref.size_bytes), most_bytes)
         else:
             found = self._hashed(Path(local_path(ref.uri)), ref.uri)
             etag = found.state
@@ -168,7 +167,7 @@ class SourceCache:
     def _gives_others(self, uri: str) -> bool:
         """Whether another object can be read where one cannot: the last one that was, or one of those beside it."""
         folder, key = open_object(uri, self.settings)
-        others = [given] if (given := self._given.get(_store_of(uri), "")) not in ("", key) else []
+        others = [given] if (given := self._given.get(root_of(uri), "")) not in ("", key) else []
         with suppress(ObjectError):  # who may not list may still have read
             beside = folder.list(key[: key.rfind("/") + 1])
             others += islice(
@@ -191,12 +190,14 @@ class SourceCache:
             return False
         return is_whole
 
-    def _download(self, uri: str, doc_id: str, size_bytes: int) -> tuple[SourceFile, str]:
+    def _download(
+        self, uri: str, doc_id: str, size_bytes: int, most_bytes: int | None = None
+    ) -> tuple[SourceFile, str]:
         """Fetch into a file named by its content, which must be `doc_id` if that is given; and the store's etag."""
         self._make_room(size_bytes)
         folder, key = open_object(uri, self.settings)
         with self._temporary_file() as temporary:
-            got = folder.download(key, temporary)
+            got = folder.download(key, temporary, most_bytes)
             if doc_id and got.sha256 != doc_id:
                 raise SourceChanged(f"{uri} has changed since it was planned; plan again")
             target = self.directory / got.sha256
@@ -204,7 +205,7 @@ class SourceCache:
                 state = self._state_of(temporary)  # the same after the renaming, if it is still there then
                 os.replace(temporary, target)
         self._remember(target, state, got.sha256)
-        self._given[_store_of(uri)] = key
+        self._given[root_of(uri)] = key
         return SourceFile(target, got.sha256, got.size_bytes, state, is_cached=True), got.etag
 
     @contextmanager
@@ -284,7 +285,3 @@ def _twice(call: Callable[[], T]) -> T:
 def _state(status: os.stat_result, is_cached: bool) -> str:
     """For a file of the cache only which file it is: its time is when it was last used."""
     return f"{status.st_ino}-{status.st_size}" if is_cached else etag_of(status)
-
-
-def _store_of(uri: str) -> str:
-    return split_uri(uri)[0] if is_s3_uri(uri) else ""

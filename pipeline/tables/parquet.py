@@ -6,9 +6,11 @@ Pages of a file carry checksums, which are looked at when they are read. A file 
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +19,11 @@ import pyarrow.parquet as pq
 from quire.errors import DamagedResults
 from quire.storage import Folder
 from quire.tables.schema import LATER_COLUMNS
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+_NUM_READERS = 8
 
 
 def to_parquet(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> bytes:
@@ -102,6 +109,21 @@ def read_rows(
             table = table.append_column(name, pa.nulls(len(table)))
         rows: list[dict[str, Any]] = (table.select(columns) if columns else table).to_pylist()
     return rows
+
+
+def read_many(read: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[tuple[Item, Found]]:
+    """Each item with what `read` makes of it, in order. Several are read at a time, in threads; at most a few more are
+    in memory than the one that is being looked at."""
+    waiting: deque[tuple[Item, Future[Found]]] = deque()
+    with ThreadPoolExecutor(_NUM_READERS) as readers:
+        for item in items:
+            waiting.append((item, readers.submit(read, item)))
+            if len(waiting) > _NUM_READERS:
+                first, found = waiting.popleft()
+                yield first, found.result()
+        while waiting:
+            first, found = waiting.popleft()
+            yield first, found.result()
 
 
 @contextmanager

@@ -31,7 +31,9 @@ documents — one row a planned document: `doc_id`, `source_uri`, `source_etag`,
 `duplicate_of`, `media_type`, `size_bytes`, `num_pages`, `title`, `metadata` (what else the document says of itself: a
 list of name and value; before version 2 a map, which not every program reads), `num_ocr`, `num_text_layer`,
 `num_blank`, `num_failed`, `text`, `page_ends` (end of each page in `text`, in code points; page i is
-`text[page_ends[i-1] + 2 : page_ends[i]]`, page 0 starts at 0), `languages` (language, share of the text's letters),
+`text[page_ends[i-1] + s : page_ends[i]]` with s the length of the setting text.page_separator, 2 by default; page 0
+starts at 0), `page_indices` (which pages these are, 0-based; null where they are all pages of the document; since
+version 2), `languages` (language, share of the text's letters),
 `num_tokens` (sum of output tokens; null for engines that count none).
 
 plan — one row a document: what the listing and the probe said (`metadata` as in `documents`), and `ranges`, its page
@@ -81,7 +83,7 @@ FACT_TYPES = {
     "min_glyph_height_pt": pa.float32(),
 }
 
-LATER_COLUMNS = frozenset({"marks", "ink_read_share"})
+LATER_COLUMNS = frozenset({"marks", "ink_read_share", "page_indices"})
 """Of tables, as this version writes them, that an older one wrote without: there they are null."""
 
 _FAILURE = pa.struct([("stage", pa.string()), ("kind", pa.string()), ("message", pa.string())])
@@ -160,6 +162,7 @@ DOCUMENTS = _schema(
         "num_failed": pa.int32(),
         "text": pa.large_string(),
         "page_ends": pa.list_(pa.int64()),
+        "page_indices": pa.list_(pa.int32()),
         "languages": pa.list_(_LANGUAGE),
         "num_tokens": pa.int64(),
         "config_fingerprint": pa.string(),
@@ -285,6 +288,7 @@ def document_row(document: Document, text: DocumentText | None, fingerprint: str
         row |= {
             "text": text.text,
             "page_ends": list(text.page_ends),
+            "page_indices": None if len(text.page_indices) == document.num_pages else list(text.page_indices),
             "languages": [{"language": name, "share": share} for name, share in text.languages],
             "num_tokens": text.num_tokens,
         }

@@ -28,7 +28,7 @@ def test_a_page_of_each_kind_of_source(tmp_path: Path) -> None:
             reader.read(path.read_bytes()),
             reader.read(written("x")),
         ]
-            assert all(page.outcome == Outcome.OCR and page.markdown for page in pages)
+        assert all(page.outcome == Outcome.OCR and page.markdown for page in pages)
         assert pages[0].markdown == pages[1].markdown == pages[2].markdown != pages[3].markdown
         assert reader.read(path, page_index=1).outcome == Outcome.BLANK
         for index in (-1, 2):

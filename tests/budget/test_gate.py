@@ -12,7 +12,9 @@ from quire.budget import gate
 from quire.budget.canary import canary_shards, wilson_low
 from quire.budget.gate import Gate
 from quire.budget.prices import num_devices
-from quire.config.settings import Settings, StorageSettings, fingerprint
+from quire.config.results import fingerprint
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
 from quire.engines.scripted_engine import journal_counts
 from quire.errors import RunStopped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quire.config.profiles import DEFAULT_PROFILES, PROFILES, Profile
-from quire.config.settings import fingerprint, result_settings
+from quire.config.results import fingerprint, result_settings
 from quire.config.settings_file import load_settings
 from quire.engines.choose import ladder, require
 from quire.errors import ConfigError

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import Settings, fingerprint, pages_per_shard, result_settings
+from quire.config.results import fingerprint, result_settings
+from quire.config.settings import Settings, pages_per_shard
 from quire.config.settings_file import load_settings
 from quire.errors import ConfigError
 
@@ -32,6 +33,7 @@ def test_file_then_overrides(tmp_path: Path) -> None:
         ("scripted.loop_share=1.5", "less than or equal to 1"),
         ("engine.modes=[]", "at least 1 item"),
         ("max_pixels=3", "section.key=value"),
+        ("plan.pages=5-3", "cannot understand the pages '5-3': write 1-5,9"),
     ],
 )
 def test_what_is_refused_and_how_it_is_said(override: str, words: str) -> None:
@@ -59,6 +61,9 @@ def test_broken_and_missing_files(tmp_path: Path) -> None:
         "engine.prompt=x",
         "rapidocr.backend=openvino",
         "text.keep_headers_and_footers=false",
+        "text.page_marks=true",
+        'text.page_separator="\\n---\\n"',
+        "plan.pages=1-5,9",
     ],
 )
 def test_the_fingerprint_sees_what_changes_results(override: str) -> None:
@@ -73,6 +78,9 @@ def test_the_fingerprint_sees_what_changes_results(override: str) -> None:
         "ray.num_engines=4",
         "tesseract.languages=deu",
         "storage.region=x",
+        "plan.pages=",
+        "plan.pages=1-",
+        'text.page_separator="\\n\\n"',
     ],
 )
 def test_the_fingerprint_ignores_the_rest(override: str) -> None:

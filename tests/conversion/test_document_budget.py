@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import RenderSettings, StorageSettings
+from quire.config.sections import RenderSettings, StorageSettings
 from quire.conversion.document_budget import MAX_HUNG_PAGES, BudgetedRasterizer, within_budget
+from quire.engines.held_image import Hold, Rasterized, hold_for_once
 from quire.flows.local import convert_with
 from quire.jobs.plan import Inputs, make_plan
 from quire.planning.plan_log import planned_shards
@@ -33,18 +34,16 @@ class HangingRasterizer:
         self.tried: list[int] = []
 
     async def rasterize(
-        self, source: PageRange, page_indices: Sequence[int], mode: str
-    ) -> AsyncIterator[RasterizedPage[PageImage]]:
+        self, source: PageRange, page_indices: Sequence[int], mode: str, hold: Hold[PageImage]
+    ) -> AsyncIterator[Rasterized[PageImage]]:
         for page_index in page_indices:
             self.tried.append(page_index)
             await asyncio.sleep(0)
             failure = Failure("rasterize", "render_timeout", "hung") if page_index in HANGS else None
-            yield RasterizedPage(page_index, "pdfium", 0.1, failure=failure)
-
-    async def close(self) -> None: ...
+            yield RasterizedPage(page_index, "pdfium", 0.1, failure=failure), None
 
 
-def result_of(page: RasterizedPage[PageImage]) -> PageResult:
+def result_of(page: RasterizedPage) -> PageResult:
     outcome = Outcome.FAILED if page.failure else Outcome.BLANK
     reason = page.failure.kind if page.failure else "no ink on the page"
     return PageResult(
@@ -68,7 +67,7 @@ async def outcomes(
 
     async def work() -> None:
         for chunk in queue:
-            async for page in rasterizer.rasterize(SOURCE, chunk, "tiny"):
+            async for page, _ in rasterizer.rasterize(SOURCE, chunk, "tiny", hold_for_once):
                 results.append(result_of(page))
 
     await asyncio.gather(*(work() for _ in range(num_workers)))

@@ -1,12 +1,12 @@
 """A page's way from its first image to its one outcome, attempt by attempt."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
 from quire.conversion.page import PageReader
-from quire.engines.held_image import HeldImage
+from quire.engines.held_image import HeldImage, Rasterized
 from quire.errors import ImageLost, PageRejected, QuireError
 from quire.records import (
     Failure,
@@ -25,11 +25,27 @@ SOURCE = PageRange("s3://b/a.pdf", "etag", 10, "ab" * 32, "application/pdf", 5, 
 LADDER = (Request("tiny"), Request("base"), Request("gundam"))
 
 
-def rasterized(mode: str = "tiny", ink_share: float = 0.1, failure: Failure | None = None) -> RasterizedPage[str]:
+NUM_BYTES = {"tiny": 1_000, "base": 3_000, "gundam": 10_000}
+
+
+def rasterized(
+    mode: str = "tiny",
+    ink_share: float = 0.1,
+    failure: Failure | None = None,
+    marks: tuple[Mark, ...] = (),
+    later: Failure | None = None,
+    resize: Callable[[int], None] = lambda num_bytes: None,
+) -> Rasterized[str]:
+    """`later`: of making its image again."""
     if failure:
-        return RasterizedPage(3, "mupdf", 0.1, failure=failure)
-    info = ImageInfo(mode, 512, 512, 73, 60.0, "sha", 512 * 512 * 3)
-    return RasterizedPage(3, "mupdf", 0.1, PageFacts(595, 842, ink_share), f"pixels at {mode}", info)
+        return RasterizedPage(3, "mupdf", 0.1, failure=failure), None
+
+    async def make_again() -> Rasterized[str]:
+        return rasterized(mode, failure=later, resize=resize)
+
+    info = ImageInfo(mode, 512, 512, 73, 60.0, "sha", NUM_BYTES[mode])
+    page = RasterizedPage(3, "mupdf", 0.1, PageFacts(595, 842, ink_share), info, marks=marks)
+    return page, HeldImage(f"pixels at {mode}", info.num_bytes, make_again, resize)
 
 
 @dataclass
@@ -44,22 +60,20 @@ class Engine:
         self.seen.append((await held.get(), request.mode))
         return self.answers.pop(0)()
 
-    async def close(self) -> None: ...
-
 
 async def read(
     *answers: Callable[[], Recognition],
-    first: RasterizedPage[str] | None = None,
+    first: Rasterized[str] | None = None,
     later: Failure | None = None,
 ) -> tuple[PageResult, Engine]:
     engine = Engine(list(answers))
 
-    async def again(page_index: int, mode: str) -> RasterizedPage[str]:
+    async def again(page_index: int, mode: str) -> Rasterized[str]:
         assert page_index == 3
-        return rasterized(mode, failure=later)
+        return rasterized(mode)
 
-    reader = PageReader(SOURCE, engine, LADDER, again, lambda num_bytes: None)
-    result, timing = await reader.read(*reader.hold(first or rasterized()))
+    reader = PageReader(SOURCE, engine, LADDER, again, True, "markdown")
+    result, timing = await reader.read(*(first or rasterized(later=later)))
     assert timing.render_s == 0.1
     assert len(timing.attempt_s) == len(result.attempts)
     assert (result.failure is None) == (result.outcome is not Outcome.FAILED)
@@ -111,17 +125,13 @@ async def test_the_bytes_of_each_rung_are_counted_while_they_are_held() -> None:
             held.let_go()
             return self.answers.pop(0)()
 
-    async def again(page_index: int, mode: str) -> RasterizedPage[str]:
+    async def again(page_index: int, mode: str) -> Rasterized[str]:
         assert held_bytes[-1] == 0, "nothing is held of the rung before"
-        page = rasterized(mode)
-        assert page.image_info is not None
-        return replace(page, image_info=replace(page.image_info, num_bytes=3_000))
+        return rasterized(mode, resize=held_bytes.append)
 
-    reader = PageReader(SOURCE, LettingGo([loop, good]), LADDER, again, held_bytes.append)
-    first = rasterized()
-    assert first.image_info is not None
-    await reader.read(*reader.hold(first))
-    assert seen == [first.image_info.num_bytes, 3_000]
+    reader = PageReader(SOURCE, LettingGo([loop, good]), LADDER, again, True, "markdown")
+    await reader.read(*rasterized(resize=held_bytes.append))
+    assert seen == [1_000, 3_000]
 
 
 async def test_the_end_of_the_ladder_is_a_failure_that_keeps_the_raw_text() -> None:
@@ -164,15 +174,14 @@ async def test_nothing_of_an_empty_reading_is_left_where_a_later_rung_fails(
 
 async def test_a_page_without_ink_that_nobody_vouches_for_is_read() -> None:
     marks = (Mark("unsure", "mupdf draws nothing of its 446 characters"),)
-    first = replace(rasterized(ink_share=0.0), marks=marks)
-    result, engine = await read(nothing, first=first)
+    result, engine = await read(nothing, first=rasterized(ink_share=0.0, marks=marks))
     assert len(engine.seen) == 1 and result.outcome is Outcome.OCR
     assert result.marks == marks
 
 
 async def test_the_marks_of_a_page_that_was_read_are_those_of_the_image_that_was() -> None:
     marks = (Mark("damaged", "mupdf: premature end"),)
-    result, _ = await read(good, first=replace(rasterized(), marks=marks))
+    result, _ = await read(good, first=rasterized(marks=marks))
     assert (result.outcome, result.marks) == (Outcome.OCR, marks)
 
 
@@ -211,9 +220,9 @@ async def test_a_page_that_looks_blank_at_a_later_rung_stays_failed() -> None:
     """Two modes may see the ink of a nearly blank page differently."""
     engine = Engine([cut_off, cut_off, cut_off])
 
-    async def again(page_index: int, mode: str) -> RasterizedPage[str]:
+    async def again(page_index: int, mode: str) -> Rasterized[str]:
         return rasterized(mode, ink_share=1e-6)
 
-    reader = PageReader(SOURCE, engine, LADDER, again, lambda num_bytes: None)
-    result, _ = await reader.read(*reader.hold(rasterized()))
+    reader = PageReader(SOURCE, engine, LADDER, again, True, "markdown")
+    result, _ = await reader.read(*rasterized())
     assert result.outcome is Outcome.FAILED and result.failure is not None

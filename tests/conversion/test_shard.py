@@ -3,22 +3,37 @@
 import asyncio
 import hashlib
 import json
+import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from quire.config.settings import Settings, StorageSettings
-from quire.conversion.shard import check_complete
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings
+from quire.conversion.admission import Admission
+from quire.conversion.shard import Converter, check_complete, convert_shard
+from quire.engines.held_image import HeldImage, Hold, Rasterized
 from quire.engines.scripted_engine import journal_counts
 from quire.errors import AccountingError, NotFound, SettingsChanged
 from quire.flows.local import convert_locally
 from quire.jobs.convert import convert
 from quire.jobs.plan import Inputs, make_plan
 from quire.planning.plan_log import part_keys, planned_shards, read_part
-from quire.records import DocumentRef, Outcome, PageResult
+from quire.records import (
+    DocumentRef,
+    ImageInfo,
+    Outcome,
+    PageFacts,
+    PageRange,
+    PageResult,
+    RasterizedPage,
+    Recognition,
+    Request,
+    Shard,
+)
 from quire.results.assemble import page_text
 from quire.results.ledger import take_account
 from quire.results.run_folder import claim
@@ -33,6 +48,7 @@ from tests.runs import (
     scripted_settings,
     write_samples,
 )
+from tests.waiting import wait_in_loop
 
 
 def doc_id(data: bytes) -> str:
@@ -62,7 +78,7 @@ async def test_a_whole_run(tmp_path: Path) -> None:
     assert len(by_document) == len(pages)
     for row in table.to_pylist():
         document = by_document[row["source_uri"]]
-        assert page_text(document["text"], document["page_ends"], row["page_index"]) == row["markdown"]
+        assert page_text(document["text"], document["page_ends"], row["page_index"], "\n\n") == row["markdown"]
         assert (row["outcome"] == "blank") == (row["page_index"] == 2)
         assert row["failure"] is None
         assert row["width_px"] in (1239, 1240)
@@ -188,6 +204,63 @@ async def test_bytes_bound_the_pixels_and_not_the_pages_that_engines_have_read(t
     settings = scripted_settings(tmp_path, room_for_two, trace=trace, seconds_per_page=4.0, window=16)
     assert len(await converted(tmp_path, settings)) == 16
     assert peak_in_flight(trace) > 4
+
+
+class Watched:
+    """Pixels that can be watched going away."""
+
+
+class OneAfterTheOther:
+    """A rasterizer that draws a page when the one before is read, and sees then what is still in memory."""
+
+    def __init__(self) -> None:
+        self.drawn: list[weakref.ref[Watched]] = []
+        self.num_read = 0
+        self.num_alive: list[int] = []
+
+    async def rasterize(
+        self, source: PageRange, page_indices: Sequence[int], mode: str, hold: Hold[Watched]
+    ) -> AsyncIterator[Rasterized[Watched]]:
+        info = ImageInfo(mode, 9, 9, 1, 72.0, "", 5)
+        for page_index in page_indices:
+            await wait_in_loop("the page before to be read", lambda: self.num_read == len(self.drawn))
+            self.num_alive.append(sum(each() is not None for each in self.drawn))
+            image = hold(page_index, info, Watched())
+            self.drawn.append(weakref.ref(await image.get()))
+            yield RasterizedPage(page_index, "", 0.1, PageFacts(595, 842, 0.1), info), image
+
+    def see(self, page: PageResult) -> None:
+        self.num_read += 1
+
+
+class Reader:
+    """An engine that never lets go of what it reads."""
+
+    window = 64
+
+    async def recognize(self, page: HeldImage[Watched], request: Request) -> Recognition:
+        await page.get()
+        return Recognition("read")
+
+
+async def test_pixels_are_gone_when_their_page_is_read_though_the_engine_keeps_them() -> None:
+    """Whoever made them still goes on with the chunk."""
+    rasterizer, admission = OneAfterTheOther(), Admission(lambda: 100, max_bytes=1 << 30)
+    source = PageRange("s3://b/a.pdf", "etag", 10, "ab" * 32, "application/pdf", 5, 0, 5)
+    converter = Converter(
+        rasterizer,
+        Reader(),
+        (Request("tiny"),),
+        admission,
+        lambda *_: True,
+        rasterizer.see,
+        True,
+        "markdown",
+        max_chunk_pages=5,
+    )
+    await convert_shard(Shard("0", (source,)), converter)
+    assert rasterizer.num_alive == [0] * 5
+    assert admission.num_bytes == admission.num_pages == 0
 
 
 async def test_a_document_that_changed_or_went_since_it_was_planned(tmp_path: Path) -> None:

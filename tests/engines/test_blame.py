@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from quire.config.settings import RenderSettings, Settings, StorageSettings
+from quire.config.sections import RenderSettings, StorageSettings
+from quire.config.settings import Settings
 from quire.errors import CredentialsRefused, FolderNotFound, ObjectError, StorageError, Unreadable
 from quire.flows.local import convert_with
 from quire.jobs.plan import Inputs, plan_with

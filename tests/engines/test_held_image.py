@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from quire.engines.held_image import HeldImage, ImageNotMade
+from quire.engines.held_image import HeldImage, ImageNotMade, Rasterized
 from quire.records import Failure, RasterizedPage
 
 
@@ -23,10 +23,10 @@ class Maker:
         self.sizes: list[int] = []
         self.failure = failure
 
-    async def make(self) -> RasterizedPage[Pixels]:
+    async def make(self) -> Rasterized[Pixels]:
         self.num_made += 1
-        image = None if self.failure else Pixels()
-        return RasterizedPage(0, "mupdf", 0.1, image=image, failure=self.failure)
+        held = None if self.failure else HeldImage(Pixels(), 10, self.make, self.sizes.append)
+        return RasterizedPage(0, "mupdf", 0.1, failure=self.failure), held
 
 
 async def test_an_image_that_is_let_go_is_freed_and_made_again() -> None:

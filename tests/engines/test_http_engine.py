@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quire.config.settings import Settings, result_settings
+from quire.config.results import result_settings
+from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
 from quire.engines.choose import make_engine
 from quire.engines.http_engine import HttpEngine

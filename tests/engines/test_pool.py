@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from quire.config.settings import EngineSettings
-from quire.engines.held_image import HeldImage
+from quire.config.engines import EngineSettings
+from quire.engines.held_image import HeldImage, Rasterized, hold_for_once
 from quire.engines.pool import EnginePool
 from quire.engines.slot import EngineHost, Slot, State
 from quire.errors import EngineAway, EngineDead, EngineFailure, PageRejected
-from quire.records import RasterizedPage, Recognition, Request
+from quire.records import ImageInfo, RasterizedPage, Recognition, Request
 from tests.waiting import wait_in_loop
 
 REQUEST = Request("base")
@@ -72,16 +72,20 @@ KNOWN_PAGE = "Quire's own"
 PATIENCE = replace(EngineSettings(), max_restarts_per_hour=100, stuck_after_s=0.5, start_timeout_s=0.5)
 
 
+def rasterized(page: str) -> Rasterized[str]:
+    return RasterizedPage(0, "mupdf", 0.1), hold_for_once(0, ImageInfo("base", 1, 1, 1, 72.0, "", 1), page)
+
+
 def held(page: str) -> HeldImage[str]:
-    async def make_again() -> RasterizedPage[str]:
-        return RasterizedPage(0, "mupdf", 0.1, image=page)
+    async def make_again() -> Rasterized[str]:
+        return rasterized(page)
 
     return HeldImage(page, 1, make_again, lambda num_bytes: None)
 
 
-async def known_page(mode: str) -> RasterizedPage[str]:
+async def known_page(mode: str) -> Rasterized[str]:
     assert mode == REQUEST.mode
-    return RasterizedPage(0, "mupdf", 0.1, image=KNOWN_PAGE)
+    return rasterized(KNOWN_PAGE)
 
 
 def pool_of(hosts: Sequence[EngineHost[str]], settings: EngineSettings = PATIENCE) -> EnginePool[str]:
@@ -332,9 +336,9 @@ async def test_an_engine_that_was_gone_before_it_had_a_page_blames_none() -> Non
 
 
 async def test_the_making_of_an_image_is_no_part_of_an_attempt() -> None:
-    async def make_slowly() -> RasterizedPage[str]:
+    async def make_slowly() -> Rasterized[str]:
         await asyncio.sleep(0.3)
-        return RasterizedPage(0, "mupdf", 0.1, image="p0")
+        return rasterized("p0")
 
     async def read_at_first_never(number: int, page: str) -> None:
         if number == 1:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quire.config.settings import ScriptedSettings
+from quire.config.engines import ScriptedSettings
 from quire.engines.scripted_engine import ScriptedEngine, journal_counts
 from quire.errors import EngineDead, PageRejected
 from quire.parse import judge

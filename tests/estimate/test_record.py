@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.estimate.figures import Figure
 from quire.estimate.record import KEY, Estimate, read_estimate, to_json, write_estimate
 from quire.storage import Folder, open_folder

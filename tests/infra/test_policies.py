@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import PermissionDenied
 from quire.jobs.convert import convert
 from quire.jobs.plan import Inputs

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from quire.config.settings import Settings, StorageSettings
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings
 from quire.errors import ConfigError, StorageError
 from quire.estimate.record import Estimate
 from quire.jobs.convert import convert

@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from quire.api.results import open_run
-from quire.config.settings import Settings, StorageSettings
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings
 from quire.errors import RunStopped
 from quire.jobs.convert import convert, convert_command
 from quire.jobs.night_report import NightReport

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from quire.config.settings import MetricsSettings, Settings, StorageSettings
+from quire.config.sections import MetricsSettings, StorageSettings
+from quire.config.settings import Settings
 from quire.errors import ConfigError
 from quire.flows.converter import machinery
 from quire.flows.local import convert_locally

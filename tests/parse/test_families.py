@@ -23,7 +23,7 @@ def blocks(text: str, parser: Parser = "markdown") -> list[tuple[str, str]]:
 
 def test_the_form_of_unlimited_ocr() -> None:
     text = "<|det|>title [100, 50, 900, 120]<|/det|># Über 漢字\n<|det|>text [0, 0, 999, 999]<|/det|>Zwei [[1]] Spalten"
-    title, body = parse(Recognition(text))
+    title, body = parse(Recognition(text), "grounding")
     assert (title.label, title.text, body.text) == ("title", "# Über 漢字", "Zwei [[1]] Spalten")
     assert title.box == pytest.approx((100 / 999, 50 / 999, 900 / 999, 120 / 999))
     assert body.box == (0, 0, 1, 1)
@@ -39,7 +39,7 @@ def test_the_form_of_unlimited_ocr() -> None:
     ],
 )
 def test_a_malformed_tag_of_that_form_is_text(tag: str) -> None:
-    (block,) = parse(Recognition(tag + "hello"))
+    (block,) = parse(Recognition(tag + "hello"), "grounding")
     assert block.box is None and "hello" in block.text
 
 

@@ -15,7 +15,7 @@ GROUNDED = (
 
 
 def test_grounded_blocks_have_labels_text_and_boxes() -> None:
-    title, text, caption = parse(Recognition(GROUNDED))
+    title, text, caption = parse(Recognition(GROUNDED), "grounding")
     assert (title.label, title.text) == ("title", "# On Paper")
     assert title.box == pytest.approx((100 / 999, 50 / 999, 900 / 999, 120 / 999))
     assert text.box == pytest.approx((100 / 999, 150 / 999, 900 / 999, 900 / 999)), "the union of both boxes"
@@ -35,32 +35,32 @@ def test_grounded_blocks_have_labels_text_and_boxes() -> None:
     ],
 )
 def test_a_malformed_tag_is_text(hostile: str) -> None:
-    blocks = parse(Recognition(hostile))
+    blocks = parse(Recognition(hostile), "grounding")
     assert all(block.box is None for block in blocks)
     assert "hello" in to_markdown(blocks)
 
 
 def test_spaces_between_boxes_do_not_take_for_ever() -> None:
     text = "<|ref|>text<|/ref|><|det|>[" + "[1, 2, 3, 4]    " * 60 + "x"
-    assert [block.box for block in parse(Recognition(text))] == [None]
+    assert [block.box for block in parse(Recognition(text), "grounding")] == [None]
 
 
 def test_boxes_beyond_the_page_and_backwards_are_put_right() -> None:
-    (block,) = parse(Recognition("<|ref|>odd label<|/ref|><|det|>[[900, 9999, 100, 0]]<|/det|>x"))
+    (block,) = parse(Recognition("<|ref|>odd label<|/ref|><|det|>[[900, 9999, 100, 0]]<|/det|>x"), "grounding")
     assert block.label == "text", "an unknown label"
     assert block.box == pytest.approx((100 / 999, 0.0, 900 / 999, 1.0))
 
 
 def test_plain_markdown_is_cut_at_blank_lines() -> None:
     text = "# One\n\npara\nof two lines\n\n- a\n- b\n\n| a |\n|---|\n\n## Two\n\n1. x\n\n$$y$$\n\n<table></table>"
-    labels = [block.label for block in parse(Recognition(text))]
+    labels = [block.label for block in parse(Recognition(text), "grounding")]
     assert labels == ["title", "text", "list", "table", "sub_title", "list", "equation", "table"]
-    assert to_markdown(parse(Recognition(text))) == text
+    assert to_markdown(parse(Recognition(text), "grounding")) == text
 
 
 def test_an_engines_own_blocks_win() -> None:
     blocks = (Block("title", "A"), Block("header", "running head"), Block("text", "B\x00C"), Block("weird", "D"))
-    parsed = parse(Recognition("raw", blocks=blocks))
+    parsed = parse(Recognition("raw", blocks=blocks), "grounding")
     assert [b.label for b in parsed] == ["title", "header", "text", "text"]
     assert to_markdown(parsed) == "# A\n\nrunning head\n\nBC\n\nD"
     assert to_markdown(parsed, keep_headers_and_footers=False) == "# A\n\nBC\n\nD"
@@ -68,7 +68,7 @@ def test_an_engines_own_blocks_win() -> None:
 
 @given(st.text(alphabet=st.characters(codec=None), max_size=300))
 def test_whatever_the_text_parsing_gives_utf8_and_known_labels(text: str) -> None:
-    blocks = parse(Recognition(text))
+    blocks = parse(Recognition(text), "grounding")
     to_markdown(blocks).encode()
     assert {block.label for block in blocks} <= LABELS
     assert "\x00" not in clean(text)

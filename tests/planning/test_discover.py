@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import ConfigError, CredentialsRefused, NotFound
 from quire.planning.discover import discover, read_manifest, refuse_own_output
 from quire.planning.discover.leftovers import is_leftover
@@ -237,7 +237,7 @@ def test_a_manifest_gives_its_lines_in_order(s3: TestBucket, tmp_path: Path) -> 
         f"{s3.uri}/in/absent.pdf",
         f"{s3.uri}/in//b.pdf",
         f"{local}\r",
-        "gs://elsewhere/d.pdf",
+        "ftp://elsewhere/d.pdf",
         "s3://no-such-bucket-here/e.pdf",
         "   ",
         f"{s3.uri}/in/g\udcff.pdf",
@@ -251,7 +251,7 @@ def test_a_manifest_gives_its_lines_in_order(s3: TestBucket, tmp_path: Path) -> 
         (f"{s3.uri}/in/absent.pdf", f"{s3.name}/in/absent.pdf", -1),
         (f"{s3.uri}/in//b.pdf", f"{s3.name}/in//b.pdf", 3),
         (str(local), str(local).lstrip("/"), 1),
-        ("gs://elsewhere/d.pdf", "gs://elsewhere/d.pdf", -1),
+        ("ftp://elsewhere/d.pdf", "ftp://elsewhere/d.pdf", -1),
         ("s3://no-such-bucket-here/e.pdf", "no-such-bucket-here/e.pdf", -1),
         (f"{s3.uri}/in/g%FF.pdf", f"{s3.name}/in/g%FF.pdf", -1),
         ("s3://no bucket/h.pdf", "s3://no bucket/h.pdf", -1),
@@ -384,7 +384,7 @@ def test_what_is_meant(name: str) -> None:
 # Refusals
 
 
-@pytest.mark.parametrize("source", ["gs://bucket/in", "https://example.org/a.pdf", "s3://", "s3:///in"])
+@pytest.mark.parametrize("source", ["ftp://bucket/in", "https://example.org/a.pdf?x=1", "s3://", "s3:///in"])
 def test_other_stores_are_refused(source: str) -> None:
     with pytest.raises(ConfigError):
         names(source)

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quire.config.settings import PlanSettings, StorageSettings
+from quire.config.page_choice import chosen
+from quire.config.sections import PlanSettings, StorageSettings
 from quire.errors import DamagedResults, StorageError
 from quire.jobs.plan import plan_totals
 from quire.planning.naming import collision_key
@@ -59,19 +60,31 @@ def out(tmp_path: Path) -> Folder:
     return open_folder(str(tmp_path / "out"), StorageSettings())
 
 
-@given(st.lists(st.integers(min_value=0, max_value=60), max_size=25))
-def test_every_page_is_in_exactly_one_shard(page_counts: list[int]) -> None:
+@given(
+    st.lists(st.integers(min_value=0, max_value=60), max_size=25),
+    st.sampled_from(["", "1-3,7,9-11", "5-", "2,40-"]),
+)
+def test_every_page_is_in_exactly_one_shard(page_counts: list[int], choice: str) -> None:
     documents = [document(ref(str(i)), num_pages) for i, num_pages in enumerate(page_counts)]
-    part = cut_shards(documents, 10, "fp")
+    wanted = {
+        d.doc_id: [i for start, stop in chosen(choice, d.num_pages) for i in range(start, stop)] for d in documents
+    }
+    part = cut_shards(documents, 10, "fp", choice)
     shards = list(shards_of(part))
     pages = Counter((r.doc_id, index) for s in shards for r in s.ranges for index in range(r.start, r.stop))
-    assert pages == Counter((d.doc_id, index) for d in documents for index in range(d.num_pages))
+    assert pages == Counter((doc_id, index) for doc_id, indices in wanted.items() for index in indices)
     assert all(0 < shard.num_pages <= 10 for shard in shards)
     assert len({shard.shard_id for shard in shards}) == len(shards)
     for entry in part:
-        assert len(entry.ranges) == 1 or entry.document.num_pages == 0 or entry.document.num_pages > 10
+        assert entry.page_indices == wanted[entry.document.doc_id]
+        assert len(entry.shard_ids) == min(1, len(entry.page_indices)) or len(entry.page_indices) > 10
+        if len(entry.shard_ids) > 1:
+            (first,) = (shard for shard in shards if shard.shard_id == entry.shard_ids[0])
+            assert {r.doc_id for r in first.ranges} == {entry.document.doc_id}, (
+                "whose table is named after the shard"
+            )
     whole = [d.doc_id for shard in shards for d in shard.documents]
-    assert sorted(whole) == sorted(e.document.doc_id for e in part if len(e.ranges) == 1)
+    assert sorted(whole) == sorted(e.document.doc_id for e in part if len(e.shard_ids) == 1)
 
 
 def test_a_shards_id_follows_from_its_content_and_the_fingerprint() -> None:

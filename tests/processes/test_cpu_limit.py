@@ -13,8 +13,7 @@ from collections.abc import AsyncIterator, Callable
 import psutil
 import pytest
 
-from quire.errors import QuireError
-from quire.processes.cpu_limit import OverLimit, Starved, or_in_a_fresh_process, within_cpu
+from quire.processes.cpu_limit import OverLimit, Starved, within_cpu
 from tests.waiting import wait_in_loop
 
 Start = Callable[[str], subprocess.Popen[bytes]]
@@ -108,22 +107,6 @@ async def test_errors_of_the_work_pass_and_nothing_is_left_behind() -> None:
     waiting.cancel()
     await asyncio.wait({waiting, work})
     assert work.cancelled()
-
-
-@pytest.mark.parametrize("num_starved", [0, 1, 2])
-async def test_two_starved_processes_are_the_machines_fault(num_starved: int) -> None:
-    tries = iter([Starved("it was stopped")] * num_starved)
-
-    async def attempt() -> str:
-        for fault in tries:
-            raise fault
-        return "read"
-
-    if num_starved < 2:
-        assert await or_in_a_fresh_process(attempt, "rendering") == "read"
-        return
-    with pytest.raises(QuireError, match="two rendering processes .*it was stopped.*machine's fault"):
-        await or_in_a_fresh_process(attempt, "rendering")
 
 
 def cpu_time_s(pid: int) -> float:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from quire.config.settings import RenderSettings
+from quire.config.sections import RenderSettings
 from quire.rasterize.sandbox import Sandbox
 
 FAULTY = "tests.rasterize.faults:FaultyWorker"

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from quire.engines.held_image import HeldImage
 from quire.rasterize.media_type import sniff_file
 from quire.rasterize.sandbox import Sandbox
 from quire.records import PageImage, PageRange, RasterizedPage
 
-Page = RasterizedPage[PageImage]
+
+@dataclass(frozen=True, slots=True)
+class Page(RasterizedPage):
+    """With its pixels."""
+
+    image: PageImage | None = None
+
+
+async def with_pixels(page: RasterizedPage, held: HeldImage[PageImage] | None) -> Page:
+    known = {each.name: getattr(page, each.name) for each in fields(page)}
+    return Page(**known, image=await held.get() if held else None)
 
 
 def source_of(path: Path, num_pages: int = 1) -> PageRange:
@@ -22,7 +34,7 @@ async def render(
     sandbox: Sandbox, path: Path, page_indices: Sequence[int] = (0,), mode: str = "base"
 ) -> list[Page]:
     source = source_of(path, len(page_indices))
-    return [page async for page in sandbox.rasterize(path, source, page_indices, mode)]
+    return [await with_pixels(*each) async for each in sandbox.rasterize(path, source, page_indices, mode)]
 
 
 async def render_one(sandbox: Sandbox, path: Path, mode: str = "base") -> Page:

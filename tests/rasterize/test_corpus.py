@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from quire.config.settings import RenderSettings
+from quire.config.sections import RenderSettings
 from quire.rasterize.sandbox import Sandbox
 from quire.records import DocumentStatus
 from tests.rasterize.rasterizing import render

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from quire.config.settings import RenderSettings
+from quire.config.sections import RenderSettings
 from quire.rasterize import sandbox as sandbox_module
 from quire.rasterize.sandbox import Sandbox
 from tests import documents

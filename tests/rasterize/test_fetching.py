@@ -2,14 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from quire.config.settings import RenderSettings, StorageSettings
+from quire.config.sections import RenderSettings, StorageSettings
+from quire.engines.held_image import Rasterized
 from quire.errors import ConfigError, StorageError
 from quire.planning.discover import discover
 from quire.planning.probe import Prober
@@ -29,9 +31,9 @@ def page_range(uri: str, data: bytes = PDF) -> PageRange:
     return PageRange(uri, "etag", len(data), doc_id, "application/pdf", 4, 0, 4)
 
 
-async def render(cache: SourceCache, sandbox: Sandbox, source: PageRange) -> list[RasterizedPage[PageImage]]:
+async def render(cache: SourceCache, sandbox: Sandbox, source: PageRange) -> list[RasterizedPage]:
     rasterizer = FetchingRasterizer(cache, sandbox)
-    return [page async for page in rasterizer.rasterize(source, range(4), "tiny")]
+    return [page async for page, _ in rasterizer.rasterize(source, range(4), "tiny")]
 
 
 async def test_changed_and_missing_documents_are_failures(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -68,7 +70,7 @@ async def test_a_document_that_is_evicted_while_it_is_read_is_fetched_again(
     cache = SourceCache(tmp_path / "cache", 1 << 20, moto_bucket.settings)
     source = page_range(f"{moto_bucket.uri}/a.pdf")
     pages = []
-    async for page in FetchingRasterizer(cache, sandbox).rasterize(source, range(4), "tiny"):
+    async for page, _ in FetchingRasterizer(cache, sandbox).rasterize(source, range(4), "tiny"):
         pages.append(page)
         (tmp_path / "cache" / source.doc_id).unlink(missing_ok=True)
     assert [page.page_index for page in pages] == [0, 1, 2, 3]
@@ -84,12 +86,10 @@ class EvictedFirst(Sandbox):
         with self.evicted(path):
             return await super().probe(path)
 
-    async def rasterize(
-        self, path: Path, source: PageRange, page_indices: Sequence[int], mode: str
-    ) -> AsyncIterator[RasterizedPage[PageImage]]:
+    async def rasterize(self, path: Path, *arguments: Any) -> AsyncIterator[Rasterized[PageImage]]:
         with self.evicted(path):
-            async for page in super().rasterize(path, source, page_indices, mode):
-                yield page
+            async for rasterized in super().rasterize(path, *arguments):
+                yield rasterized
 
     @contextmanager
     def evicted(self, path: Path) -> Generator[None]:
@@ -158,7 +158,7 @@ async def test_a_local_document_that_changes_while_it_is_read_gives_no_mixture(
     path.write_bytes(PDF)
     rasterizer = FetchingRasterizer(SourceCache(tmp_path / "cache", 1 << 20, StorageSettings()), sandbox)
     pages = []
-    async for page in rasterizer.rasterize(page_range(str(path)), range(4), "tiny"):
+    async for page, _ in rasterizer.rasterize(page_range(str(path)), range(4), "tiny"):
         pages.append(page)
         if page.page_index == 1:
             change(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import RenderSettings
+from quire.config.sections import RenderSettings
 from quire.rasterize.sandbox import Sandbox
 from tests import documents
 from tests.rasterize.rasterizing import render_one

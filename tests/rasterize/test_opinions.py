@@ -98,13 +98,13 @@ def test_what_becomes_of_a_page(
     goes: list[Go], asks_another: bool, whose: str, marks: list[str], words: str
 ) -> None:
     assert wants_another(goes[0]) == asks_another
-    page = settle(7, goes, 0.5)
+    page, image = settle(7, goes, 0.5)
     assert (page.page_index, page.seconds) == (7, 0.5)
     assert [mark.kind for mark in page.marks] == marks
     if page.failure is not None:
-        assert (page.failure.kind, page.image, page.marks) == (whose, None, ())
+        assert (page.failure.kind, image, page.marks) == (whose, None, ())
         assert words in page.failure.message
     else:
-        assert page.renderer == whose and page.image is not None and page.image_info is not None
-        assert page.image.sha256 == page.image_info.sha256 == f"by {whose}"
+        assert page.renderer == whose and image is not None and page.image_info is not None
+        assert image.sha256 == page.image_info.sha256 == f"by {whose}"
         assert not words or words in page.marks[0].message

@@ -14,7 +14,7 @@ import pymupdf
 import pytest
 from PIL import features
 
-from quire.config.settings import RenderSettings
+from quire.config.sections import RenderSettings
 from quire.rasterize import media_type
 from quire.rasterize.images import ImageDocument
 from quire.rasterize.probe import Probe, probe

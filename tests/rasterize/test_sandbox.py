@@ -14,7 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from quire.config.settings import RenderSettings
+from quire.config.sections import RenderSettings
 from quire.errors import ConfigError, MissingDependency, QuireError
 from quire.rasterize import sandbox as sandbox_module
 from quire.rasterize.sandbox import Sandbox
@@ -212,10 +212,9 @@ async def test_processes_are_replaced_after_so_many_pages(make_sandbox: Make, wr
     path, pids = write(THREE_PAGES), []
     for page_index in (0, 1, 2):
         await render(sandbox, path, (page_index,))
-        async with sandbox._pool.worker(path) as worker:
-            assert worker._child is not None
-            pids.append(worker._child.pid)
-    assert pids[0] == pids[1] != pids[2]
+        pids.append(sandbox._pool.pids)
+    (first,), gone, (second,) = pids
+    assert not gone and first != second
 
 
 async def test_an_abandoned_rendering_frees_its_worker(faulty: Sandbox, write: Write) -> None:
@@ -224,8 +223,8 @@ async def test_an_abandoned_rendering_frees_its_worker(faulty: Sandbox, write: W
     task = asyncio.create_task(render(faulty, path))
 
     def hangs() -> bool:
-        child = faulty._pool._workers[0]._child
-        is_at_work = child is not None and child.pid is not None and faulty._pool._workers[0].num_requests > 0
+        (child,) = faulty._pool._children
+        is_at_work = child.pid is not None and child.num_requests > 0
         return is_at_work and sum(psutil.Process(child.pid).cpu_times()[:2]) > 0.1
 
     await wait_in_loop("the renderer to hang", lambda: hangs() or task.done(), saw=lambda: task)
@@ -353,8 +352,9 @@ async def test_a_file_replaced_between_two_pages_gives_no_mixed_document(sandbox
     path, other = write(THREE_PAGES), write(documents.pdf(["quite", "another", "document"]), "other")
     expected = [image_of(page).sha256 for page in await render(sandbox, path, (0, 1, 2))]
     got = []
-    async for page in sandbox.rasterize(path, source_of(path, 3), (0, 1, 2), "base"):
-        got.append(image_of(page).sha256)
+    async for page, _ in sandbox.rasterize(path, source_of(path, 3), (0, 1, 2), "base"):
+        assert page.image_info is not None
+        got.append(page.image_info.sha256)
         if other.exists():
             other.replace(path)
             await render_one(sandbox, path)  # which makes the process let go of the first one

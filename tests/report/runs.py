@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from quire.config.settings import PlanSettings, StorageSettings
+from quire.config.sections import PlanSettings, StorageSettings, TextSettings
 from quire.config.settings_file import load_settings
 from quire.planning.plan import plan
 from quire.planning.plan_log import planned_shards
@@ -88,7 +88,7 @@ async def write_run(
     async for _ in plan(folder, refs, probe, PlanSettings(pages_per_shard=2 * PAGES_EACH), "f" * 16):
         pass
     writer, upcoming = (
-        ShardWriter(folder, provenance(folder, settings), write_markdown_files=False),
+        ShardWriter(folder, provenance(folder, settings), text=TextSettings(write_markdown_files=False)),
         enumerate(pages),
     )
     for shard in list(planned_shards(folder))[:num_shards]:

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from quire.config import settings as config
-from quire.config.settings import Settings, StorageSettings, fingerprint, result_settings
+from quire.config import results
+from quire.config.results import fingerprint, result_settings
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
 from quire.errors import SettingsChanged
 from quire.estimate.record import Estimate, read_estimate, write_estimate
@@ -79,8 +81,8 @@ def test_a_setting_that_is_new_and_left_alone_locks_no_folder(
     """`memory_mb` stands for a setting of the next release that changes results."""
     before, settings = fingerprint(Settings()), Settings()
     claim(output, settings)
-    of_render = (*config._CHANGES_RESULTS["render"], "memory_mb")
-    monkeypatch.setattr(config, "_CHANGES_RESULTS", {**config._CHANGES_RESULTS, "render": of_render})
+    of_render = (*results._CHANGES_RESULTS["render"], "memory_mb")
+    monkeypatch.setattr(results, "_CHANGES_RESULTS", {**results._CHANGES_RESULTS, "render": of_render})
     assert fingerprint(settings) == before
     claim(output, settings)
     refuse_other_settings(output, settings)

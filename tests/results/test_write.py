@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.jobs.convert import convert
 from quire.jobs.plan import Inputs
 from quire.planning.plan_log import part_keys

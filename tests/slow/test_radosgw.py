@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import CredentialsRefused, PermissionDenied
 from quire.jobs.convert import convert
 from quire.jobs.plan import Inputs

@@ -19,9 +19,9 @@ from ray.cluster_utils import Cluster
 from ray.exceptions import RayError, RayTaskError
 from ray.experimental import get_object_locations
 
-from quire.config.settings import RaySettings, StorageSettings
+from quire.config.sections import RaySettings, StorageSettings
 from quire.conversion.shard import ShardQueue
-from quire.engines.held_image import HeldImage
+from quire.engines.held_image import HeldImage, hold_for_once
 from quire.engines.scripted_engine import journal_counts
 from quire.errors import ConfigError, EngineAway, EngineDead, ImageLost, QuireError, RunStopped
 from quire.flows import on_ray
@@ -38,7 +38,7 @@ from quire.meters.bottleneck import FlowSums, Machinery
 from quire.meters.flow_meter import RunMeter
 from quire.meters.metrics import PAGES, outcomes, report_nothing
 from quire.planning.plan_log import planned_shards
-from quire.records import PageImage, PageRange, RasterizedPage, Recognition, Request, Shard
+from quire.records import PageImage, PageRange, Recognition, Request, Shard
 from quire.results.ledger import Account, take_account
 from quire.results.run_folder import provenance
 from quire.results.usage import used_hours
@@ -260,7 +260,8 @@ def test_a_document_is_rendered_at_its_home(tmp_path: Path, growing: Cluster) ->
         path.write_bytes(data)
         source = PageRange(str(path), "", len(data), doc_id, "application/pdf", 2, 0, 2)
         rasterizer = RayRasterizer(work)
-        images = [page.image async for page in rasterizer.rasterize(source, [0, 1], "tiny")]
+        pages = rasterizer.rasterize(source, [0, 1], "tiny", hold_for_once)
+        images = [await image.get() async for _, image in pages if image]
         await asyncio.gather(*images)  # and so they are at the head, too
         return {node for place in get_object_locations(images).values() for node in place["node_ids"]} & set(nodes)
 
@@ -455,7 +456,7 @@ async def test_an_engine_that_never_had_a_page_stays_alive_and_says_so(
     def fail_here(status: int) -> None:
         raise AssertionError(f"the actor's process would have ended, with {status}")
 
-    async def never() -> RasterizedPage[Any]:
+    async def never() -> Any:
         raise AssertionError("the image is there")
 
     monkeypatch.setattr(os, "_exit", fail_here)

@@ -13,7 +13,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.jobs.convert import convert
 from quire.jobs.plan import Inputs
 from quire.storage import open_folder

@@ -12,14 +12,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from quire.config.settings import PlanSettings, StorageSettings
+from quire.config.sections import PlanSettings, StorageSettings
 from quire.errors import StorageError
 from quire.nights.log import Night, commit_night
 from quire.planning.plan import plan
 from quire.records import Document, DocumentRef, DocumentStatus, Outcome, PageRange, PageResult, Shard
 from quire.results.write import ShardWriter
 from quire.storage import Folder, open_folder
-from quire.storage.s3_errors import _wait_s
+from quire.storage.tries import wait_after
 from quire.tables.schema import NIGHTS
 from tests.conftest import TestBucket, keys_of
 from tests.rigs.fault_proxy import FaultProxy, FaultRates, body_of, fault_proxy, serving, with_body
@@ -130,7 +130,7 @@ def test_a_body_that_drips_is_given_up(moto_bucket: TestBucket, tmp_path: Path, 
 def test_a_store_that_is_away_is_waited_for_as_long_as_is_said() -> None:
     """And not only as often: the default of both."""
     settings = StorageSettings()
-    least_waits = [_wait_s(attempt) * 0.5 for attempt in range(settings.max_retries)]
+    least_waits = [wait_after(attempt) * 0.5 for attempt in range(settings.max_retries)]
     assert sum(least_waits) > settings.retry_timeout_s
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import Settings, StorageSettings
+from quire.config.sections import StorageSettings
+from quire.config.settings import Settings
 from quire.errors import NotFound
 from quire.results.run_folder import claim
 from quire.storage import open_folder, open_object
@@ -101,7 +102,7 @@ def test_results_have_the_permissions_that_the_umask_says(tmp_path: Path) -> Non
 
 UNPRIVILEGED = """
 import os, sys
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import StorageError
 from quire.storage import open_folder
 if os.getuid() == 0:
@@ -145,7 +146,7 @@ def test_what_may_not_be_read_is_listed_and_refused(public_folder: Path) -> None
 
 WRITER = """
 import sys
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.storage import open_folder
 folder = open_folder(sys.argv[1], StorageSettings())
 body = bytes(range(256)) * 8192

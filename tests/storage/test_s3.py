@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from obstore import exceptions
 from obstore.store import MemoryStore
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import CredentialsRefused, NotFound, StorageError
 from quire.storage import open_folder, open_object
 from quire.storage.local import TEMPORARY_PREFIX
-from quire.storage.s3 import is_plain_key
+from quire.storage.obstore_bucket import is_plain_key
 from quire.storage.s3_client import bucket_endpoint, uses_path_style
-from quire.storage.s3_errors import OBSTORE_ERRORS
+from quire.storage.store_errors import OBSTORE_ERRORS
 from tests.conftest import TestBucket, keys_of
 
 AWKWARD_KEYS = [

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import NotFound, SourceChanged, StorageError
 from quire.planning.discover import discover, read_manifest
 from quire.records import DocumentRef, PageRange
@@ -139,7 +139,7 @@ def test_what_a_manifest_lists_in_vain_is_not_found(moto_bucket: TestBucket, tmp
     lines = [
         f"{moto_bucket.uri}/absent",
         "s3://no-such-bucket-here/a",
-        "gs://b/a",
+        "ftp://b/a",
         "/absent",
         "s3:///a",
     ]
@@ -224,7 +224,7 @@ async def test_a_document_that_hangs_keeps_nobody_else_waiting(moto_bucket: Test
 FETCHER = """
 import sys
 from pathlib import Path
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.storage.source_cache import SourceCache
 directory, endpoint, bucket, *doc_ids = sys.argv[1:]
 cache = SourceCache(Path(directory), 10**9, StorageSettings(endpoint_url=endpoint))

@@ -1,4 +1,4 @@
-"""What every folder promises, over local files, moto and radosgw; and how objects are named."""
+"""What every folder promises, over local files, S3 (moto or radosgw), Google and Azure; and how objects are named."""
 
 from __future__ import annotations
 
@@ -13,13 +13,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import ConfigError, NotFound, StorageError
 from quire.storage import Downloaded, Folder, open_folder, open_object
-from quire.storage.uris import local_path, local_uri, split_uri, storable_name
-from tests.conftest import keys_of
+from quire.storage.uris import canonical_uri, local_path, local_uri, split_uri, storable_name
+from tests.conftest import TestBucket, TestCloud, keys_of
 
 LARGE = random.Random(0).randbytes(3_000_000)
+
+
+@pytest.fixture(params=["local", "s3", "gs", "az"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    """An empty folder in each kind of store."""
+    if request.param == "local":
+        return open_folder(str(tmp_path / "folder"), StorageSettings())
+    if request.param == "s3":
+        bucket: TestBucket = request.getfixturevalue("s3")
+        return bucket.folder("a/folder")
+    cloud: TestCloud = request.getfixturevalue(request.param)
+    return cloud.folder("a/folder")
 
 
 def test_what_is_put_comes_back(folder: Folder, tmp_path: Path) -> None:
@@ -130,17 +142,52 @@ def test_what_names_no_bucket_is_refused(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "remedy"), [("s3:/bucket/x", "s3://bucket/x"), ("file:/data/a.pdf", "file:///data/a.pdf")]
+    ("uri", "remedy"),
+    [
+        ("s3:/bucket/x", "s3://bucket/x"),
+        ("gs:/bucket/x", "gs://bucket/x"),
+        ("https:/host/x", "https://host/x"),
+        ("file:/data/a.pdf", "file:///data/a.pdf"),
+    ],
 )
 def test_a_slash_too_few_is_named(uri: str, remedy: str) -> None:
     with pytest.raises(ConfigError, match=f"one slash too few: write {remedy}"):
         open_folder(uri, StorageSettings())
 
 
-@pytest.mark.parametrize("uri", ["gs://b/k", "https://example.org/a.pdf", "file://host/a", "file://"])
-def test_other_schemes_are_refused(uri: str) -> None:
-    with pytest.raises(ConfigError):
+@pytest.mark.parametrize("uri", ["file://host/a", "file://"])
+def test_what_names_no_local_file_is_refused(uri: str) -> None:
+    with pytest.raises(ConfigError, match="file:///absolute/path"):
         open_folder(uri, StorageSettings())
+
+
+def test_of_other_schemes_it_is_said_what_is_read() -> None:
+    with pytest.raises(
+        ConfigError, match="s3://bucket/key, gs://bucket/key, az://container/key, https://host/path"
+    ):
+        open_folder("ftp://host/a.pdf", StorageSettings())
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("https://host/a.pdf?X-Amz-Signature=1", "a URL with a query is not read"),
+        ("https://me:secret@host/a.pdf", "a user or a password is not read"),
+        ("https://host/a.pdf#page=2", "leave out the #"),
+        ("https:///a.pdf", "names no host"),
+        ("abfss://scans@account.dfs.core.windows.net/a.pdf", "write az://scans/a.pdf.*AZURE_STORAGE_ACCOUNT_NAME"),
+    ],
+)
+def test_what_results_may_not_hold_is_refused(uri: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        open_object(uri, StorageSettings())
+    assert "Signature" not in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_other_spellings_become_one() -> None:
+    assert (
+        canonical_uri("abfss://scans/in/a.pdf") == canonical_uri("abfs://scans/in/a.pdf") == "az://scans/in/a.pdf"
+    )
 
 
 @given(st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -11,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import DamagedResults
 from quire.storage import Folder, open_folder
-from quire.tables.parquet import read_rows, read_table, to_parquet
+from quire.tables.parquet import read_many, read_rows, read_table, to_parquet
 from tests.waiting import BOUND_S
 
 SCHEMA = pa.schema([("doc_id", pa.string()), ("page_index", pa.int32()), ("markdown", pa.string())])
@@ -112,7 +113,7 @@ def test_reading_starts_no_thread(tmp_path: Path) -> None:
     open_folder(str(tmp_path), StorageSettings()).put("pages/a.parquet", to_parquet(ROWS, SCHEMA))
     program = f"""
 import os
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.storage import open_folder
 from quire.tables.parquet import read_rows, read_table
 
@@ -126,6 +127,22 @@ print(len(os.listdir("/proc/self/task")) - before)
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=BOUND_S
     )
     assert done.stdout.strip() == "0"
+
+
+def test_many_are_read_side_by_side_in_order_and_only_a_few_ahead() -> None:
+    """What is read is megabytes, and there may be a million of them."""
+    both_read, begun = threading.Barrier(2), list[int]()
+
+    def read(number: int) -> int:
+        begun.append(number)
+        if number < 2:
+            both_read.wait(BOUND_S)  # each for the other
+        return -number
+
+    found = read_many(read, range(100))
+    assert [next(found) for _ in range(3)] == [(0, 0), (1, -1), (2, -2)]
+    assert max(begun) < 20
+    assert list(found) == [(number, -number) for number in range(3, 100)]
 
 
 def test_ranges(folder: Folder) -> None:

@@ -10,18 +10,17 @@ Peak resident memory of a child, measured on pages of 2 to 8 megapixels: 0.8 GB 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import importlib.util
 import math
 from collections.abc import Callable
 from typing import Any, Literal
 
 from quire.engines.page_content import content_of
-from quire.errors import EngineAway, MissingDependency, PageRejected
+from quire.errors import EngineAway, MissingDependency, NotStarted, PageRejected
 from quire.processes.cage import CageMode
+from quire.processes.child_pool import Child, ChildPool, ChildSpec, once_more
 from quire.processes.child_process import ChildDied, ChildProcess
-from quire.processes.cpu_limit import STUCK_AFTER_S, OverLimit, or_in_a_fresh_process
+from quire.processes.cpu_limit import STUCK_AFTER_S, OverLimit
 from quire.records import Block, PageImage, Pixels, Recognition, Request
 
 WORKER = "quire.engines.cpu.rapidocr_worker:RapidOcrWorker"
@@ -58,16 +57,14 @@ class RapidOcrEngine:
         self._stuck_after_s = stuck_after_s
         self._cage = cage
         self._worker = worker
-        self._children = [self._make_child() for _ in range(num_processes)]
-        self._idle: asyncio.Queue[int] = asyncio.Queue()  # indices of children without a page
-        for index in range(num_processes):
-            self._idle.put_nowait(index)
-        self._is_closed = False
+        self._num_processes = num_processes
+        spec = ChildSpec("OCR", self._make_child, most_resident_bytes=_REPLACE_BYTES)
+        self._children = ChildPool(spec, num_processes)
 
     @property
     def window(self) -> int:
         """One page in each child and one that waits."""
-        return len(self._children) + 1
+        return self._num_processes + 1
 
     async def recognize(
         self, page: PageImage, request: Request, let_go: Callable[[], None] = lambda: None
@@ -81,25 +78,21 @@ class RapidOcrEngine:
         if pixels.nbytes > ARENA_BYTES:
             megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
             raise PageRejected("too_many_pixels", f"{megapixels:.0f} megapixels; at most {ARENA_BYTES // 3e6:.0f}")
-        if self._is_closed:
-            raise EngineAway("the engine is closed")
-        index = await self._idle.get()
-        try:
-            reply = await or_in_a_fresh_process(lambda: self._read_twice(index, pixels), "OCR")
-        finally:
-            self._idle.put_nowait(index)
+        async with self._children.lend() as child:
+            try:
+                reply = await once_more(lambda: self._read(child, pixels), ChildDied)
+            except ChildDied as exc:
+                raise PageRejected("engine_crash", f"the OCR process died twice on this page: {exc}") from exc
         return _recognition(reply)
 
     async def close(self) -> None:
         """Kill the children. Safe to call twice."""
-        self._is_closed = True
-        for child in self._children:
-            child.close()
+        await self._children.close()
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the children that run."""
-        return [child.pid for child in self._children if child.pid is not None and child.is_running]
+        return self._children.pids
 
     def _make_child(self) -> ChildProcess:
         return ChildProcess(
@@ -111,46 +104,14 @@ class RapidOcrEngine:
             cage=self._cage,
         )
 
-    async def _read_twice(self, index: int, pixels: Pixels) -> dict[str, Any]:
-        """A death may be chance, or the process's age: the page gets a fresh one before it is blamed."""
-        with contextlib.suppress(ChildDied):
-            return await self._read(index, pixels)
-        try:
-            return await self._read(index, pixels)
-        except ChildDied as exc:
-            raise PageRejected("engine_crash", f"the OCR process died twice on this page: {exc}") from exc
-
-    async def _read(self, index: int, pixels: Pixels) -> dict[str, Any]:
-        child = await self._running_child(index)
-        child.arena[: pixels.size] = pixels.reshape(-1)
+    async def _read(self, child: Child, pixels: Pixels) -> dict[str, Any]:
         request = {"height_px": pixels.shape[0], "width_px": pixels.shape[1]}
         try:
-            reply = await child.call(request, self._page_cpu_s)
+            return await child.call(request, self._page_cpu_s, pixels)
         except OverLimit as exc:
             raise PageRejected("engine_timeout", str(exc)) from exc
-        if child.resident_bytes > _REPLACE_BYTES:
-            child.kill()
-        return reply
-
-    async def _running_child(self, index: int) -> ChildProcess:
-        """The child of a slot, made anew if it has ended."""
-        if self._is_closed:
-            raise EngineAway("the engine is closed")
-        child = self._children[index]
-        if child.is_running:
-            return child
-        try:
-            if child.pid is not None:
-                child.close()
-                child = self._children[index] = self._make_child()
-            await child.start()
-        except (ChildDied, OverLimit, OSError) as exc:  # OSError: out of descriptors, memory or processes
-            child.kill()  # and no more: it may be started again
-            raise EngineAway(f"the OCR process does not start: {exc}") from exc
-        except BaseException:
-            child.kill()  # who is cancelled leaves no process that nobody reads from
-            raise
-        return child
+        except NotStarted as exc:
+            raise EngineAway(str(exc)) from exc
 
 
 def _require(*modules: str) -> None:

@@ -24,8 +24,9 @@ from quire.errors import EngineAway, EngineDead, MissingDependency, PageRejected
 from quire.page_layout.lines import Line, bounds
 from quire.page_layout.paragraphs import join_text
 from quire.processes.cage import CageMode, program
+from quire.processes.child_pool import once_more, or_in_a_fresh_process
 from quire.processes.child_process import check_cage
-from quire.processes.cpu_limit import STUCK_AFTER_S, OverLimit, or_in_a_fresh_process, within_cpu
+from quire.processes.cpu_limit import STUCK_AFTER_S, OverLimit, within_cpu
 from quire.records import Block, PageImage, Pixels, Recognition, Request
 
 _HEADING = 1.3  # a heading's lines over the page's median
@@ -110,10 +111,8 @@ class TesseractEngine:
     async def _read_twice(self, pixels: Pixels, dpi: int) -> str:
         """A process that a signal ended may have been killed for want of memory: the page gets a second one before it
         is blamed."""
-        with contextlib.suppress(_Killed):
-            return await self._run(pixels, dpi)
         try:
-            return await self._run(pixels, dpi)
+            return await once_more(lambda: self._run(pixels, dpi), _Killed)
         except _Killed as exc:
             raise PageRejected("engine_crash", f"two tesseract processes were ended on this page: {exc}") from exc
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 
+from quire.config.settings import environment
 from quire.processes.child_process import child_environment
 
 _TIMEOUT_S = 300.0  # the long stop: a busy machine takes its time
@@ -50,5 +50,6 @@ def _installed(program: str) -> list[str]:
 
 def environment_of_tesseract() -> dict[str, str]:
     """A child process's, and where Tesseract finds its models if it is not where it looks itself."""
-    data = {name: os.environ[name] for name in ("TESSDATA_PREFIX",) if name in os.environ}
+    folder = environment("TESSDATA_PREFIX")
+    data = {"TESSDATA_PREFIX": folder} if folder else {}
     return {**child_environment(), **data, "OMP_THREAD_LIMIT": "1"}

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quire.config.settings import Settings, VllmSettings
+from quire.config.engines import VllmSettings
+from quire.config.settings import Settings
 from quire.deepseek_vllm.guard_proof import GUARD
 from quire.deepseek_vllm.worker import EXTENSION
 

@@ -19,8 +19,9 @@ from typing import Any, Literal
 
 import torch
 
+from quire.config.engines import EngineSettings
 from quire.config.profiles import PROFILES
-from quire.config.settings import EngineSettings, Settings
+from quire.config.settings import Settings
 from quire.deepseek_vllm import ARCHITECTURE
 from quire.deepseek_vllm.inputs import Prompt
 from quire.deepseek_vllm.ngram_ban import NgramRule

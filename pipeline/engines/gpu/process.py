@@ -30,6 +30,7 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 
 from quire.deepseek_vllm import ARCHITECTURE
 from quire.deepseek_vllm.guard_proof import prove_guard
+from quire.engines.bounded import is_being_cancelled
 from quire.errors import EngineDead, MissingDependency, PageRejected
 from quire.processes.background import run_beside
 
@@ -130,7 +131,7 @@ class VllmProcess:
         except EngineDeadError as exc:
             raise EngineDead("vLLM's process died") from exc
         except asyncio.CancelledError as exc:
-            if _is_asked_to_stop():
+            if is_being_cancelled():
                 raise
             raise EngineDead("vLLM gave the request up") from exc
         except PageRejected:
@@ -210,13 +211,6 @@ class _Gauges(StatLoggerBase):
 
     def log_engine_initialized(self) -> None:
         pass
-
-
-def _is_asked_to_stop() -> bool:
-    """Whether this task was cancelled, and not something that it waits for: vLLM closes its sockets when its process
-    dies, which cancels whoever is sending."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
 
 
 def is_registered() -> bool:

@@ -33,6 +33,7 @@ from quire.flows.on_ray.workers import EngineActor, Work
 from quire.meters.bottleneck import Machinery, Verdict
 from quire.meters.flow_meter import RunMeter
 from quire.records import Shard
+from quire.storage.uris import SHARED_STORES, is_remote
 
 __all__ = ["Cluster", "Counts", "Work", "connect", "convert_on_ray", "disconnect", "num_engines"]
 
@@ -46,7 +47,7 @@ async def convert_on_ray(
     by outcome so far, about once a second. Raises `QuireError` if the cluster is lost."""
     if not _sees_one_folder(work.settings):
         _refuse_local(work.output_uri)
-        shards = _on_s3(shards)
+        shards = _on_stores(shards)
     engines = _start_engines(work.settings)
     size = work.settings.ray.engines_per_runner
     groups = [engines[i : i + size] for i in range(0, len(engines), size)]
@@ -99,7 +100,7 @@ def _sees_one_folder(settings: Settings) -> bool:
     return settings.ray.shared_folders or (len(nodes) == 1 and not settings.ray.may_grow)
 
 
-def _on_s3(shards: Iterable[Shard]) -> Iterator[Shard]:
+def _on_stores(shards: Iterable[Shard]) -> Iterator[Shard]:
     for shard in shards:
         for source in shard.ranges:
             _refuse_local(source.uri)
@@ -108,8 +109,8 @@ def _on_s3(shards: Iterable[Shard]) -> Iterator[Shard]:
 
 def _refuse_local(uri: str) -> None:
     """A folder of this machine means another one, or none, on every other node."""
-    if not uri.startswith("s3://"):
+    if not is_remote(uri):
         raise ConfigError(
-            f"{uri} is on this machine, and the cluster has others or may grow: read from and write to s3://…, or, if "
-            "all of them see the same folders, say --set ray.shared_folders=true"
+            f"{uri} is on this machine, and the cluster has others or may grow: read from and write to "
+            f"{SHARED_STORES}, or, if all of them see the same folders, say --set ray.shared_folders=true"
         )

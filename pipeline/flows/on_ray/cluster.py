@@ -18,7 +18,8 @@ import psutil
 import ray
 from ray.exceptions import RayError
 
-from quire.config.settings import RaySettings, ray_address
+from quire.config.sections import RaySettings
+from quire.config.settings import ray_address
 from quire.errors import QuireError
 
 _LOOK_EVERY_S = 2.0

@@ -18,7 +18,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from quire.conversion.shard import Converter, convert_shard
 from quire.engines.choose import needs
-from quire.engines.held_image import HeldImage
+from quire.engines.held_image import HeldImage, Hold, Rasterized, hold_for_once
 from quire.engines.pool import EnginePool
 from quire.errors import EngineDead, EngineFailure, ImageLost, PageRejected, QuireError
 from quire.flows.converter import make_converter
@@ -96,16 +96,18 @@ class Runner:
         pool: EnginePool[ImageRef] = EnginePool(hosts, settings.engine, self._known_page)
         pool.start()
         folder = open_folder(output_uri, settings.storage)
-        writer = ShardWriter(folder, self._work.provenance, settings.text.write_markdown_files)
+        writer = ShardWriter(folder, self._work.provenance, settings.text)
         meter = FlowMeter(RayRasterizer(self._work), pool, ray_report(output_uri))
         converter = make_converter(settings, meter, meter, writer.write, lambda page: None)
         look = functools.partial(meter.look, converter.admission)
         self._watcher = run_beside("the meter of a runner", every_tick(look))
         return converter, meter
 
-    async def _known_page(self, mode: str) -> RasterizedPage[ImageRef]:
-        page: RasterizedPage[Any] = await rasterize_known_page(self._work.settings.render, mode)
-        return page if page.image is None else replace(page, image=ray.put(page.image))
+    async def _known_page(self, mode: str) -> Rasterized[ImageRef]:
+        page, image = await rasterize_known_page(self._work.settings.render, mode)
+        if image is None or page.image_info is None:
+            return page, None
+        return page, hold_for_once(page.page_index, page.image_info, ray.put(await image.get()))
 
     async def look(self) -> tuple[dict[str, Tally], FlowSums]:
         """What the open shards' pages add to the counters so far, and the sums of this runner's life."""
@@ -131,8 +133,8 @@ class RayRasterizer:
         self._homes = Homes()
 
     async def rasterize(
-        self, source: PageRange, page_indices: Sequence[int], mode: str
-    ) -> AsyncIterator[RasterizedPage[ImageRef]]:
+        self, source: PageRange, page_indices: Sequence[int], mode: str, hold: Hold[ImageRef]
+    ) -> AsyncIterator[Rasterized[ImageRef]]:
         left = list(page_indices)
         for _ in range(MAX_LOSSES):
             strategy = await self._homes.strategy(source.doc_id)
@@ -140,19 +142,18 @@ class RayRasterizer:
             stream = task.remote(self._work, source, left, mode)
             try:
                 while left:
-                    page: RasterizedPage[ImageRef] = await (await anext(stream))
-                    image = await _next_unfetched(stream) if page.image_info else None
+                    page: RasterizedPage = await (await anext(stream))
+                    info, image = page.image_info, None
+                    if info is not None:
+                        image = hold(page.page_index, info, await _next_unfetched(stream))
                     del left[0]
-                    yield replace(page, image=image)
+                    yield page, image
                 return
             except (RayError, StopAsyncIteration) as exc:
                 if not is_loss(exc):
                     raise cause(exc) from exc
                 _log.warning("a rasterizer was lost with pages %s of %s: %r", left, source.uri, exc)
         raise QuireError(f"rasterizers were lost {MAX_LOSSES} times over pages {left} of {source.uri}")
-
-    async def close(self) -> None:
-        """Tasks end by themselves."""
 
 
 async def _next_unfetched(stream: Any) -> ImageRef:

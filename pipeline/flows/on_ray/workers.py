@@ -11,16 +11,18 @@ import multiprocessing
 import os
 import uuid
 from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from quire.config.settings import FlowSettings, RenderSettings, Settings, StorageSettings
+from quire.config.sections import FlowSettings, RenderSettings, StorageSettings
+from quire.config.settings import Settings
 from quire.conversion.document_budget import BudgetedRasterizer
 from quire.engines.base import LocalEngine
 from quire.engines.choose import make_engine
+from quire.engines.held_image import hold_for_once
 from quire.errors import EngineAway, EngineDead, ImageLost, PageRejected
 from quire.rasterize.fetching import FetchingRasterizer
 from quire.rasterize.sandbox import Sandbox
@@ -53,16 +55,17 @@ class Work:
 @remote(max_retries=0, num_returns="streaming")
 def rasterize_chunk(
     work: Work, source: PageRange, page_indices: Sequence[int], mode: str
-) -> Iterator[RasterizedPage[PageImage] | PageImage]:
+) -> Iterator[RasterizedPage | PageImage]:
     """For each page, what is known of it, then its image if there is one."""
     settings = work.settings
     loop, rasterizer = _worker_rasterizer(settings.render, settings.flow, settings.storage, work.passwords)
-    pages = BudgetedRasterizer(rasterizer).rasterize(source, page_indices, mode)
+    pages = BudgetedRasterizer(rasterizer).rasterize(source, page_indices, mode, hold_for_once)
     for _ in page_indices:
-        page = loop.run_until_complete(anext(pages))
-        yield replace(page, image=None)
-        if page.image is not None:
-            yield page.image
+        page, image = loop.run_until_complete(anext(pages))
+        yield page
+        if image is not None:
+            yield loop.run_until_complete(image.get())
+            image.let_go()
 
 
 @functools.lru_cache(maxsize=1)

@@ -4,6 +4,9 @@
     s3://bucket/a.pdf         /data/a.pdf   one document
     s3://bucket/in/**/*.pdf   in/*.pdf      what matches: `*` `?` `[…]` in a name, `**` for any folders
     @s3://bucket/list.txt     @list.txt     a manifest: one URI or path a line
+    https://host/a.pdf                      one document, which cannot be listed
+
+`gs://` and `az://` are as `s3://`.
 
     patterns.py    what matches
     manifest.py    what a list names
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import NotFound, NothingThere, ObjectError
 from quire.planning.discover.manifest import looked_up, manifest_lines, read_manifest
 from quire.planning.discover.patterns import PATTERN_CHARACTERS, compile_pattern, is_match
@@ -27,7 +30,7 @@ from quire.planning.discover.reference import reference
 from quire.planning.discover.results import refuse_own_output, result_filter
 from quire.records import DocumentRef
 from quire.storage import open_folder, open_object
-from quire.storage.uris import is_s3_uri, split_uri
+from quire.storage.uris import is_listable, is_remote, object_name, split_uri
 
 __all__ = ["discover", "looked_up", "manifest_lines", "read_manifest", "refuse_own_output"]
 
@@ -81,15 +84,19 @@ def _hint(source: str, num_results: int) -> str:
 
 def _single(source: str, settings: StorageSettings) -> DocumentRef | None:
     """The source as one object, if there is one of exactly this name."""
-    if is_s3_uri(source) and (source.endswith("/") or not split_uri(source)[1]):
+    if is_remote(source) and is_listable(source) and (source.endswith("/") or not split_uri(source)[1]):
         return None
     folder, key = open_object(source, settings)
-    name = key.rpartition("/")[2]
+    name = object_name(source, key.rpartition("/")[2])
     try:
         return reference(folder.info(key), name)
     except NotFound:
+        if not is_listable(source):
+            raise
         return None
     except ObjectError:  # what may not be looked at may yet be listed, before all that begins like it
+        if not is_listable(source):
+            raise
         first = next(folder.list(key), None)
         return reference(first, name) if first is not None and first.key == key else None
 

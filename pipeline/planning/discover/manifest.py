@@ -14,13 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import ConfigError, NotFound, ObjectError
 from quire.planning.discover.reference import reference
 from quire.records import DocumentRef
 from quire.secrets import redacted
 from quire.storage import open_object
-from quire.storage.uris import is_s3_uri, local_path, local_uri, split_uri, storable_name
+from quire.storage.uris import canonical_uri, is_remote, local_path, object_name, split_uri, storable_name
 
 _NUM_LOOKUPS_IN_FLIGHT = 16
 _MOST_HELD_BACK = 10_000
@@ -106,8 +106,8 @@ def looked_up(uris: Iterable[str], settings: StorageSettings) -> Iterator[Docume
 
 def _look_up(uri: str, settings: StorageSettings) -> DocumentRef:
     try:
-        name = "/".join(split_uri(uri)) if is_s3_uri(uri) else _local_name(uri)
-        canonical = storable_name(uri) if is_s3_uri(uri) else local_uri(local_path(uri))
+        name = object_name(uri, "/".join(split_uri(uri))) if is_remote(uri) else _local_name(uri)
+        canonical = canonical_uri(uri)
         folder, key = open_object(uri, settings)
     except ConfigError:  # a URI of no kind that is read here, which may be a signed URL
         shown = storable_name(redacted(uri))

@@ -11,15 +11,15 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from quire.config.settings import StorageSettings
+from quire.config.sections import StorageSettings
 from quire.errors import ConfigError, StorageError
 from quire.storage import open_folder
-from quire.storage.uris import is_s3_uri, local_path
+from quire.storage.uris import canonical_uri, is_remote, local_path
 
-_FOLDERS = "documents|latents|markdown|nights|pages|plan|report|timings|usage"
+_FOLDERS = "documents|latents|limits|markdown|nights|pages|plan|report|timings|usage"
 _PLACE = re.compile(rf"/(?=(?:{_FOLDERS})/|(?:quire|estimate)\.json$)")
 _RESULT = re.compile(
-    r"(?:quire|estimate)\.json|report/index\.html|markdown/.+\.md|latents/.+\.safetensors|usage/[^/]+\.json"
+    r"(?:quire|estimate)\.json|report/index\.html|markdown/.+\.md|latents/.+\.safetensors|(?:limits|usage)/[^/]+\.json"
     r"|(?:documents|nights|pages|plan|timings)/[^/]+\.parquet|nights/night-\d+\.txt",
     re.DOTALL,
 )
@@ -62,6 +62,7 @@ def result_filter(output: str, settings: StorageSettings) -> Callable[[str], boo
 
 def _canonical(uri: str) -> str:
     """The same for all paths that lead to a folder; ends in a slash."""
-    if is_s3_uri(uri):
+    if is_remote(uri):
+        uri = canonical_uri(uri)
         return uri if uri.endswith("/") else f"{uri}/"
     return os.path.join(os.path.realpath(local_path(uri)), "")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 
-from quire.config.settings import FlowSettings, Settings
+from quire.config.sections import FlowSettings
+from quire.config.settings import Settings
 from quire.conversion.shard import convert_shards
 from quire.engines.held_image import HeldImage
 from quire.flows.converter import make_converter
@@ -21,7 +21,7 @@ from quire.jobs.bench.simulated_cluster import Cluster, Run, SimulatedRasterizer
 from quire.jobs.bench.simulated_store import SECONDS, SimulatedStore
 from quire.jobs.bench.virtual_time import VirtualTimeLoop, run
 from quire.planning.plan_log import planned_shards
-from quire.records import PageRange, RasterizedPage, Recognition, Request, Shard
+from quire.records import Recognition, Request, Shard
 
 SMALL = Cluster(num_nodes=2, engines_per_node=2, window=16, pages_per_s=0.6, load_s=60.0)
 NUM_PAGES = 1500
@@ -104,19 +104,6 @@ class SlowFirst:
         await asyncio.sleep(1e6 if await page.get() == self._slow else 1.0)
         return Recognition("read")
 
-    async def close(self) -> None:
-        """Holds nothing."""
-
-
-class NamingRasterizer(SimulatedRasterizer):
-    """An image is the name of its page."""
-
-    async def rasterize(
-        self, source: PageRange, page_indices: Sequence[int], mode: str
-    ) -> AsyncIterator[RasterizedPage[Any]]:
-        async for page in super().rasterize(source, page_indices, mode):
-            yield replace(page, image=f"{source.doc_id} {page.page_index}")
-
 
 @pytest.mark.parametrize("max_open", [2, 100])
 def test_on_one_machine_shards_are_opened_behind_a_slow_page(max_open: int) -> None:
@@ -131,7 +118,7 @@ def test_on_one_machine_shards_are_opened_behind_a_slow_page(max_open: int) -> N
             return True
 
         engine = SlowFirst(f"{first.doc_id} {first.start}")
-        converter = make_converter(Settings(), NamingRasterizer(SMALL), engine, write, lambda page: None)
+        converter = make_converter(Settings(), SimulatedRasterizer(SMALL), engine, write, lambda page: None)
         await convert_shards(shards, converter, max_open)
         assert len(times) == len(shards) > 5
         return times
