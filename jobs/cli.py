@@ -83,7 +83,7 @@ def quire(verbose: int) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_WithoutSecrets("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("pipeline").setLevel(level)
+    logging.getLogger("quire").setLevel(level)
 
 
 class _WithoutSecrets(logging.Formatter):

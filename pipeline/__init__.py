@@ -7,17 +7,17 @@
         print(document["source_uri"], len(document["text"] or ""))
 
     bucket/folder ─ discover ─► plan ─► shards ─► ┌─────────── one shard ───────────┐ ─► finish ─► status
-       (storage)    list keys   probe     ≤ 256   │ rasterize ► recognize ► parse   │    stitch split documents,
+       (storage)    list keys   probe     ≤ 256   │ rasterize ► recognize ► parse   │    join split documents,
                                 sha256,   pages   │           ► assemble ► write    │    check the sums
                                 pages             └─ commit = its Parquet file ─────┘
 
 Two phases. Planning needs CPUs only: it lists objects, fetches each new one once, takes its sha256, type and page
-count, drops exact duplicates and cuts shards. Converting takes shards. The unit of commit is the shard, the
-unit of accounting is the page: every planned page ends in exactly one row of `pages`.
+count, drops exact duplicates and cuts shards. Converting takes shards. A shard is committed as a whole. Pages are
+what is counted: every planned page ends in exactly one row of `pages`.
 
-What is named below is the library; it is imported when it is asked for, since child processes import this package, too.
-Who wants to know how it works reads `run.py` first, then `conversion/shard.py`, then the package of a stage. Records
-that cross borders are in `records.py`.
+The names below are the library. Each is imported when it is asked for, since child processes import this package, too.
+To learn how it works, read `run.py`, then `conversion/shard.py`, then the package of a stage. The records that go
+between packages are in `records.py`.
 """
 
 from __future__ import annotations

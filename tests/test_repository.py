@@ -1,4 +1,5 @@
-"""What the repository promises beside its code: one test command, locks that fit, images that do not run as root.
+"""What the repository promises beside its code: one test command, locks that fit, images that do not run as root, and
+documents that name what is there.
 
 Reads files only; `test_imports.py` holds the order of the modules.
 """
@@ -101,7 +102,9 @@ def test_a_lock_names_no_index_and_no_path(lock: str) -> None:
     assert not re.search(r"--\w|://|@ |^\s*[./]", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["Makefile", ".ci/run", "pyproject.toml", "Dockerfile"])
+@pytest.mark.parametrize(
+    "name", ["Makefile", ".ci/run", "pyproject.toml", "Dockerfile", ".pre-commit-config.yaml"]
+)
 def test_no_package_has_an_address(name: str) -> None:
     """Where packages come from is for the configuration of each machine to say."""
     assert not re.search(r"\w://\S", _read(name))
@@ -170,6 +173,69 @@ def test_the_changelog_and_the_licence_fit_the_project() -> None:
     assert f"## [{project['version']}]" in _read("CHANGELOG.md")
     assert project["license"] == "Apache-2.0"
     assert re.match(r"\s+Apache License\s+Version 2.0, January 2004\s", _read("LICENSE"))
+
+
+_DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *sorted(f"docs/{p.name}" for p in _ROOT.glob("docs/*.md")),
+]
+
+
+def test_the_readme_is_short() -> None:
+    lines = _read("README.md").splitlines()
+    assert len(lines) <= 150
+    assert not [line for line in lines if len(line) > 120]
+
+
+def test_the_readme_lists_the_packages() -> None:
+    listing = _read("README.md").partition("## The packages")[2].partition("## More")[0]
+    packages = {path.parent.name for path in _ROOT.glob("pipeline/*/__init__.py")}
+    assert set(re.findall(r"\b(\w+)/", listing)) >= packages
+
+
+@pytest.mark.parametrize("name", _DOCUMENTS)
+def test_a_document_links_to_what_is_there(name: str) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", _read(name))
+    assert not [link for link in links if "://" not in link and not _leads_somewhere(name, link)]
+
+
+def _leads_somewhere(name: str, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = (_ROOT / name).parent / path if path else _ROOT / name
+    if not target.exists():
+        return False
+    headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+    return not anchor or anchor in map(_anchor, headings)
+
+
+def _anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+_PATH = re.compile(r"(?<![\w/.*-])(?:pipeline|jobs|infra|docs|tests|examples)/[\w./-]*\w/?")
+_MODULE = re.compile(r"\bpython -m ((?:quire|tests)[\w.]*)")
+
+
+@pytest.mark.parametrize("name", _DOCUMENTS)
+def test_a_document_names_paths_and_modules_that_are_there(name: str) -> None:
+    text = _read(name)
+    places = {"quire.jobs": "jobs", "quire": "pipeline", "tests": "tests"}
+    paths = set(_PATH.findall(text))
+    for module in _MODULE.findall(text):
+        package = next(package for package in places if module.startswith(package))
+        paths.add(f"{places[package]}{module.removeprefix(package).replace('.', '/')}")
+    assert not sorted(p for p in paths if not (_ROOT / p).exists() and not (_ROOT / f"{p}.py").exists())
+
+
+def test_every_decision_has_a_date_and_says_when_to_look_at_it_again() -> None:
+    _, *decisions = re.split(r"^### ", _read("docs/decisions.md"), flags=re.MULTILINE)
+    assert len(decisions) > 20
+    for decision in decisions:
+        assert re.match(r".+ \(\d{4}-\d\d-\d\d\)\n", decision), decision
+        assert len(re.findall(r"^Revisit when ", decision, re.MULTILINE)) == 1, decision
 
 
 def _texts() -> Iterator[tuple[Path, str]]:

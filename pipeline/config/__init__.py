@@ -1,17 +1,17 @@
-"""What can be set: settings as small dataclasses, and the fingerprint of those that change results.
+"""What can be set: settings as small dataclasses, and engines, models and optional packages as data.
 
-    setting.py     what a setting is: a default, a meaning, a range
-    sections.py    the other sections
-    engines.py     engines as data, and the sections that are one engine's own
-    profiles.py    models as data
-    extras.py      optional packages as data
-    settings.py    all of them together
-    results.py     which ones change results, and their fingerprint
-    settings_file.py, settings_template.py   read from TOML and options, written as TOML
-    described.py   each one in words, for whoever lists them
+    setting.py            what a setting is: a default, a meaning, a range
+    sections.py           the sections, but those of one engine alone
+    engines.py            engines as data, and the sections that are one engine's own
+    profiles.py           models as data
+    extras.py             optional packages as data
+    settings.py           all sections together
+    results.py            which settings change results, and their fingerprint
+    settings_file.py      TOML and `section.key=value` → settings
+    settings_template.py  settings → TOML with comments
+    described.py          each setting in words, for whoever lists them
+    page_choice.py        pages as a person writes them: `1-5,9`
 
-Credentials and passwords are no settings, but vLLM's own arguments may hold a secret: it is used, changes no results,
-and reaches no file that Quire writes.
-
-In: a file and options. Out: one frozen `Settings`. Does not know what the settings do.
+Credentials and passwords are no settings. vLLM's own arguments may hold a secret: it is used, changes no results, and
+reaches no file that Quire writes. In: a file and options. Out: one frozen `Settings`. Does not know what they do.
 """

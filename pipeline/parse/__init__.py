@@ -1,7 +1,7 @@
 """Raw completion → blocks → Markdown, and the verdict on a completion: whole, cut off, or looping.
 
-Pure functions over strings. Model output is hostile: it is matched strictly, in time that grows with its length,
-and never evaluated; what is malformed is text. One module per way in which models write:
+Pure functions over strings. Model output may be hostile. It is matched strictly, in time that grows with its length,
+and never evaluated. What is malformed is taken as text. One module for each format in which models write:
 
     grounding     tags with boxes, as DeepSeek-OCR and Unlimited-OCR write; plain Markdown where there are none
     markdown      Markdown, with tables as HTML or Markdown and formulas as LaTeX

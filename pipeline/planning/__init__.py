@@ -1,4 +1,4 @@
-"""Sources → documents → shards: what there is to do, written down before any of it is done.
+"""Sources → documents → shards: what there is to do. It is written down before any of it is done.
 
     discover/   the objects below the sources              probe.py       an object → type, pages, sha256
     naming.py   where a document's Markdown goes           plan.py        objects → documents → shards

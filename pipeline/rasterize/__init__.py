@@ -1,1 +1,1 @@
-"""Documents into page images, in processes that can be killed. Start reading at `sandbox.py`."""
+"""Documents → page images, in child processes that can be killed. Read `sandbox.py` first."""

@@ -3,7 +3,7 @@
     open_folder(uri, settings) -> Folder         a prefix or a directory: list, info, get, download, put, …
     open_object(uri, settings) -> Folder, key    one object by its full URI
 
-    uris.py            how things are named, and which store a name belongs to
+    uris.py            URIs, and which store each belongs to
     base.py            what a folder does
     local.py           does it on a file system
     bucket_folder.py   does it in buckets, and reads from web servers: tries again, checks, explains
@@ -12,11 +12,10 @@
     cloud_clients.py   sets obstore up for Google, Azure and web servers; `s3_client.py` for S3
     store_errors.py    what errors mean, told by the words in `s3_errors.py` and `cloud_errors.py`; `tries.py`
 
-Everything here
-blocks: async callers use `asyncio.to_thread`. Folders may be used by many threads and may be pickled;
-they must not be carried over a fork, as the S3 client's threads are not. What only buckets need, boto3 above all, takes
-a third of a second to import, and is imported when the first bucket is opened. Errors are `errors.StorageError`, and
-`errors.ObjectError` where one object is at fault. Nothing here knows what the bytes mean.
+Everything here blocks: async callers use `asyncio.to_thread`. Many threads may use a folder, and it may be pickled. It
+must not be used after a fork: the S3 client's threads do not survive one. What only buckets need, boto3 above all,
+takes a third of a second to import. It is imported when the first bucket is opened. Errors are `errors.StorageError`,
+and `errors.ObjectError` where one object is at fault. Does not know what the bytes mean.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables: their columns (`schema.py`), where they lie (`keys.py`), how they are written and read (`parquet.py`).
+"""The tables: their columns (`schema.py`), their place in an output folder (`keys.py`), and Parquet (`parquet.py`).
 
 In: records. Out: Parquet files, and rows again. Does not know what makes the rows.
 """

@@ -44,7 +44,7 @@ def quire_here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Ended]]:
     """The command in this process: what it says does not depend on the process, whose start takes a second."""
-    logger = logging.getLogger("pipeline")
+    logger = logging.getLogger("quire")
     level = logger.level
 
     def run(*arguments: str) -> Ended:

@@ -4,5 +4,5 @@
     tesseract_engine.py, tesseract_languages.py     the program, and what it can read
     ink.py pieces.py straighten.py strips.py        pixels of lines of text: found, turned, cut
 
-In: a page's image. Out: lines of text, which `page_layout` puts in order. Knows nothing of documents.
+In: a page's image. Out: lines of text, which `page_layout` puts in order. Does not know documents.
 """

@@ -1,12 +1,12 @@
-"""The same conversion on Ray: the only package that joins a cluster, and it only supplies proxies.
+"""The same conversion on Ray. The only package that joins a cluster; it only supplies proxies.
 
     driver ── shards ──► runner actors, each running `convert_shard` for several open shards
                             ├── RayRasterizer ──► rasterizer tasks (a chunk of pages; images stay in shared memory)
                             └── EnginePool of RayEngineHosts ──► engine actors (one GPU, one engine each)
 
-Every engine belongs to one runner, so that the runner's pool knows all that is in flight on it: it can tell which
-pages an engine died of. The runner never sees pixels; it passes on references. Ray restarts actors, but the flow
-decides what is tried again: a lost task, actor or node costs what was in flight on it.
+Every engine belongs to one runner. So the runner's pool knows all that is in flight on it, and can tell which pages an
+engine died of. The runner never sees pixels; it passes on references. Ray restarts actors, but the flow decides what
+is tried again: a lost task, actor or node costs what was in flight on it.
 
 This module is the driver's side, with `cluster` and `feeder`; `runner` is a runner's, `workers` what tasks and engine
 actors do. None knows how pages are rendered, read or written.

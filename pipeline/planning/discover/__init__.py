@@ -11,11 +11,11 @@
     patterns.py    what matches
     manifest.py    what a list names
     results.py     what is passed over: Quire's own results, wherever they lie
-    leftovers.py   what planning, once it knows that it is no document, makes no fuss about
-    reference.py   what planning is given of an object
+    leftovers.py   files that programs leave beside documents, which are recorded as ignored
+    reference.py   what planning is told of an object
 
-An object or a folder that exists under exactly this name is taken for itself, also where the name looks like a pattern.
-Nothing is opened: what a document is, planning finds out.
+A name under which an object or a folder exists is taken as it is, also where it looks like a pattern. Nothing is
+opened: planning finds out what a document is.
 """
 
 from __future__ import annotations

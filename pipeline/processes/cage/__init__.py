@@ -1,13 +1,13 @@
-"""The cage: what a child process can still do once it may be ruled by the document that it reads.
+"""The cage: what a child process can still do after the document that it reads has taken it over.
 
-Closed by the child itself, when its libraries are there and before it sees a byte of a document, and never opened
-again. Two walls of the kernel, as root and as anybody else:
+The child closes it itself, after its libraries are loaded and before it sees a byte of a document. It is never opened
+again. Two walls of the kernel, which hold for root, too:
 
     files.py         Landlock: reads code, libraries and fonts; writes nothing; signals and traces nobody outside
     system_calls.py  seccomp: no sockets, programs, processes, signals to others or files to write, nor anything unknown
 
 What a child was given open stays open: its end of a socket, its arena, the document in hand, a file for its last words.
-A wall that is missing here is told, and its place is empty. What the cage is not: see SECURITY.md.
+A wall that this machine lacks is reported and left out. What the cage is not: see SECURITY.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """PDF pages through pdfium. The only package that imports pypdfium2.
 
-The second renderer: for documents and pages on which MuPDF fails, and the first one for those who cannot take
-MuPDF's licence. It does not know processes or limits.
+The second renderer, for documents and pages on which MuPDF fails. It is the first one where MuPDF's licence cannot be
+taken. Does not know processes or limits.
 """
 
 from __future__ import annotations
