@@ -7,9 +7,8 @@ import errno
 import importlib
 import io
 import logging
+import os
 import sys
-import traceback
-from types import TracebackType
 
 import click
 
@@ -24,9 +23,11 @@ from quire.errors import (
     StoreMisconfigured,
     TooManyGone,
 )
+from quire.jobs.answer import Answer
 from quire.jobs.ending import run_process
 from quire.jobs.exit_codes import (
     EXIT_ERROR,
+    EXIT_FAULT,
     EXIT_INTERRUPTED,
     EXIT_STOPPED,
     EXIT_SUMS_DISAGREE,
@@ -44,24 +45,36 @@ _REMEDIES = {
     errno.ENOMEM: "give this machine more memory",
 }
 """Of what this machine may lack anywhere."""
+_EXIT_CODES: dict[tuple[type[QuireError], ...], int] = {
+    (AccountingError, DamagedResults): EXIT_SUMS_DISAGREE,
+    (RunStopped,): EXIT_STOPPED,
+    (TooManyGone,): EXIT_TOO_MANY_GONE,
+    (ConfigError, SettingsChanged, NothingThere, StoreMisconfigured): EXIT_WRONG_USAGE,
+    (QuireError,): EXIT_ERROR,
+}
+"""The first that fits."""
 _INTERRUPTED = "interrupted; what is committed stays, and running it again goes on from there"
 _COMMANDS = {
-    "plan": "quire.jobs.plan:plan_command",
-    "convert": "quire.jobs.convert:convert_command",
-    "nightly": "quire.jobs.nightly:nightly_command",
-    "status": "quire.jobs.status:status_command",
-    "report": "quire.jobs.report:report_command",
-    "submit": "quire.jobs.submit:submit_command",
-    "jobs": "quire.jobs.cluster_jobs:jobs_group",
-    "engines": "quire.jobs.engines:engines_command",
-    "doctor": "quire.jobs.doctor:doctor_command",
-    "settings": "quire.jobs.settings:settings_command",
-    "completion": "quire.jobs.completion:completion_command",
+    "plan": ("quire.jobs.plan:plan_command", "List and probe documents; say what a run will take."),
+    "convert": ("quire.jobs.convert:convert_command", "Convert documents to Markdown and Parquet."),
+    "nightly": ("quire.jobs.nightly:nightly_command", "Take in what is new, changed or gone; say what changed."),
+    "status": ("quire.jobs.status:status_command", "Show the progress, outcomes and failures of a run."),
+    "report": ("quire.jobs.report:report_command", "Show a run on one HTML page."),
+    "submit": ("quire.jobs.submit:submit_command", "Run a command on a Ray cluster, and watch it."),
+    "jobs": ("quire.jobs.cluster_jobs:jobs_group", "List, show, follow and stop the jobs of a Ray cluster."),
+    "engines": ("quire.jobs.engines:engines_command", "List the engines, and the models with a profile."),
+    "doctor": ("quire.jobs.doctor:doctor_command", "Check that an engine works here; say what to do if not."),
+    "settings": ("quire.jobs.settings:settings_command", "List all settings, and where each value comes from."),
+    "completion": (
+        "quire.jobs.completion:completion_command",
+        "Print a script by which your shell completes quire's words.",
+    ),
 }
+"""By name: where it is, and what it does."""
 
 
 class _Commands(click.Group):
-    """Imports a command when it is asked for: no command waits for what only others need."""
+    """Imports a command when it is asked for: neither --help nor a command waits for what only others need."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -69,9 +82,13 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in sorted(_COMMANDS.items())])
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -94,53 +111,70 @@ class _WithoutSecrets(logging.Formatter):
 
 
 def process() -> None:
-    """Entry point: `main` as a process of its own."""
-    sys.excepthook = _show_bug
+    """`main` as a process of its own; `jobs/start.py` has the entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not have every character
     run_process(main, f"quire: {_INTERRUPTED}")
 
 
-def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Python's own words for an error that nobody expected, without the secrets that it may quote."""
-    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
-
-
 def main() -> None:
-    """Run the command and exit. Errors that a person can act on are printed without a traceback."""
-    encoding = sys.getfilesystemencoding()
-    if encoding != "utf-8":  # a URI is made of a file's name, and would be another one elsewhere
-        _fail(
-            f"this environment has Python read names of files as {encoding}: set PYTHONUTF8=1, or a UTF-8 locale",
-            EXIT_WRONG_USAGE,
-        )
+    """Run the command and exit. What goes wrong is told in words, without a traceback."""
+    answer = Answer()
+    exit_code, reason = _run(answer)
     try:
-        exit_code = quire.main(standalone_mode=False)
-        sys.exit(exit_code if isinstance(exit_code, int) else 0)
-    except click.ClickException as exc:
-        words = io.StringIO()
-        exc.show(words)
-        click.echo(redacted(words.getvalue()), nl=False, err=True)
-        sys.exit(exc.exit_code)
-    except (AccountingError, DamagedResults) as exc:
-        _fail(str(exc), EXIT_SUMS_DISAGREE)
-    except RunStopped as exc:
-        _fail(str(exc), EXIT_STOPPED)
-    except TooManyGone as exc:
-        _fail(str(exc), EXIT_TOO_MANY_GONE)
-    except (ConfigError, SettingsChanged, NothingThere, StoreMisconfigured) as exc:
-        _fail(str(exc), EXIT_WRONG_USAGE)
-    except QuireError as exc:
-        _fail(str(exc), EXIT_ERROR)
-    except OSError as exc:
-        if exc.errno not in _REMEDIES:
-            raise
-        _fail(f"{exc}: {_REMEDIES[exc.errno]}, and run again: it goes on", EXIT_ERROR)
-    except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):
-        _fail(_INTERRUPTED, EXIT_INTERRUPTED)
-
-
-def _fail(message: str, exit_code: int) -> None:
-    click.echo(f"quire: {printable_lines(message)}", err=True)
+        if answer.is_wanted:
+            click.echo(answer.as_json(exit_code, reason))
+        sys.stdout.flush()  # here, for the interpreter at its end has its own words for what fails
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # as of `| head`, which wants no more, and no word about it
+            exit_code = EXIT_ERROR
+        elif reason is None:
+            exit_code, _ = _tell(error)
     sys.exit(exit_code)
+
+
+def _run(answer: Answer) -> tuple[int, str | None]:
+    """The command's exit code, and why it did not come to its end, None where it did."""
+    try:
+        _insist_on_utf8()
+        exit_code = quire.main(standalone_mode=False, obj=answer)
+    except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
+        return _tell(error)
+    return (exit_code if isinstance(exit_code, int) else 0), None
+
+
+def _insist_on_utf8() -> None:
+    """A URI is made of a file's name, and would be another one elsewhere."""
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":
+        raise ConfigError(
+            f"this environment has Python read names of files as {encoding}: set PYTHONUTF8=1, or a UTF-8 locale"
+        )
+
+
+def _tell(error: BaseException) -> tuple[int, str]:
+    """Say on stderr what went wrong. Returns the exit code, and the same in words."""
+    if isinstance(error, click.ClickException):
+        words = io.StringIO()
+        error.show(words)
+        click.echo(redacted(words.getvalue()), nl=False, err=True)
+        return error.exit_code, redacted(error.format_message())
+    exit_code, message = _ending_of(error)
+    click.echo(f"quire: {printable_lines(message)}", err=True)
+    return exit_code, message
+
+
+def _ending_of(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError, click.Abort)):
+        return EXIT_INTERRUPTED, _INTERRUPTED
+    if isinstance(error, QuireError):
+        return next(code for kinds, code in _EXIT_CODES.items() if isinstance(error, kinds)), str(error)
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        return EXIT_ERROR, redacted(f"{error}: {_REMEDIES[error.errno]}, and run again: it goes on")
+    from quire.jobs.fault import fault_in_words  # which no command needs
+
+    return EXIT_FAULT, fault_in_words(error)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def exit_code(job: Job) -> int:
     return EXIT_INTERRUPTED if job.status == "STOPPED" else EXIT_ERROR
 
 
-@click.group("jobs", short_help="List, show, follow and stop the jobs of a Ray cluster.")
+@click.group("jobs")
 def jobs_group() -> None:
     """What `quire submit` has started on a cluster."""
 

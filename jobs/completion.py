@@ -10,7 +10,7 @@ from quire.config.described import described
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command("completion", short_help="Print a script by which your shell completes quire's words.")
+@click.command("completion")
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion_command(context: click.Context, /, shell: str) -> None:

@@ -6,8 +6,8 @@ import asyncio
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from quire.engines.choose import kind_of, pinned
 from quire.errors import AccountingError, ConfigError, MissingDependency, RunStopped
 from quire.flows.local import convert_with
 from quire.flows.requirements import require, with_renderer
+from quire.jobs.answer import begin_answer, json_option
 from quire.jobs.ending import heed_sigterm, run
 from quire.jobs.estimate import describe_outcome
 from quire.jobs.exit_codes import EXIT_FAILED_PAGES
@@ -37,13 +38,14 @@ from quire.jobs.options import (
 )
 from quire.jobs.plan import Inputs, describe, num_committed_pages, plan_totals, plan_with
 from quire.jobs.retry import retry_option, with_failed
-from quire.jobs.status import describe_account, describe_limits
+from quire.jobs.status import books, describe_account, describe_limits
 from quire.meters.bottleneck import Verdict
 from quire.meters.metrics_port import metrics_port
 from quire.meters.progress import Progress
 from quire.nights.log import has_nights
 from quire.planning.discover import looked_up
 from quire.planning.plan_log import part_keys, read_part
+from quire.quantities import counted
 from quire.rasterize.sandbox import Sandbox
 from quire.records import PageResult, Shard
 from quire.results.finish import finish
@@ -54,7 +56,7 @@ from quire.storage import Folder, open_folder
 from quire.tables.keys import committed_shards
 
 
-@click.command("convert", short_help="Convert documents to Markdown and Parquet.")
+@click.command("convert")
 @sources_and_output
 @limit_option
 @settings_options
@@ -62,6 +64,7 @@ from quire.tables.keys import committed_shards
 @cost_options
 @limit_options
 @retry_option
+@json_option
 @click.pass_context
 def convert_command(
     context: click.Context,
@@ -73,6 +76,7 @@ def convert_command(
     limit: int | None,
     ray: str | None,
     retry_failed: str | None,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Convert the documents of SOURCES into Markdown and Parquet below --output.
@@ -86,16 +90,22 @@ def convert_command(
                 3  every page is accounted for; some pages or documents failed or are doubtful, each with its reason
                 6  stopped by a limit or by the canary; goes on with a higher limit, another bound or --no-canary
                 4  the sums do not agree, or a file of the results is damaged
-                1  stopped by an error: run it again
+                1  stopped by an error: run it again; 70 by a fault of Quire: report it
                 2  wrong usage: the same command would end so again; 130 interrupted
     """
+    answer = begin_answer(context, as_json)
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords), limit=limit)
     if retry_failed is not None:
         if has_nights(open_folder(output, settings.storage)):
             raise click.UsageError(f"what is live in {output} is told by its nights: quire nightly --retry-failed")
         inputs = with_failed(inputs, settings, retry_failed)
-    account = run(convert(inputs, settings, use_ray=ray is not None))
+    try:
+        account = run(convert(inputs, settings, use_ray=ray is not None))
+    except _Stopped as stopped:
+        answer.fields = books(stopped.account)
+        raise
+    answer.fields = books(account)
     click.echo(describe_account(account))
     for line in describe_limits(open_folder(output, settings.storage)):
         click.echo(line)
@@ -155,25 +165,20 @@ async def _convert(inputs: Inputs, settings: Settings, use_ray: bool, sandbox: S
     num_before = -1
     while (num_done := await asyncio.to_thread(num_committed_pages, folder, totals.parts)) < totals.num_pages:
         if num_done == num_before:
-            raise AccountingError(
-                f"{totals.num_pages - num_done} pages were converted and are not in {folder.uri}"
-            )
+            num_missing = counted(totals.num_pages - num_done, "page")
+            raise AccountingError(f"{folder.uri} lacks {num_missing} that this run has converted")
         num_before = num_done
         async with Gate(folder, settings, totals.num_shards) as gate:
-            with Progress("converting", totals.num_pages, num_done) as progress:
-
-                def show(counts: Mapping[str, int]) -> None:
-                    gate.observe(counts)
-                    progress.show(counts)
-
+            with Progress("converting", "page", totals.num_pages, num_done) as progress:
+                watched = _Watched(gate, progress)
                 if use_ray:
-                    verdict = await _convert_on_ray(gate, inputs, settings, writer, show)
+                    verdict = await _convert_on_ray(watched, inputs, settings, writer)
                 else:
-                    verdict = await _convert_here(gate, inputs, settings, sandbox, writer, show)
+                    verdict = await _convert_here(watched, inputs, settings, sandbox, writer)
         if verdict is not None:
             click.echo(str(verdict), err=True)
         if gate.reason:
-            await asyncio.to_thread(_stop, folder, gate.reason, totals.parts)
+            raise await asyncio.to_thread(_stopped, folder, gate.reason, totals.parts)
         totals = await asyncio.to_thread(plan_totals, folder)
     return await asyncio.to_thread(finish, folder, writer, totals.parts)
 
@@ -193,62 +198,80 @@ def _refuse_more_than(limit: int, folder: Folder) -> None:
     num_open = sum(not done.issuperset(planned.shard_ids) for part in parts for planned in part)
     if num_open > limit:
         raise ConfigError(
-            f"{num_open} documents are planned in {folder.uri} and not converted yet, more than --limit {limit}: run "
+            f"{counted(num_open, 'document')} planned in {folder.uri} wait, more than --limit {limit}: run "
             "without it to convert them, or write to another --output"
         )
 
 
-def _stop(folder: Folder, reason: str, parts: Sequence[str]) -> None:
-    """Show the books of what is done, then raise `RunStopped`."""
+class _Stopped(RunStopped):
+    """With the books of what is done."""
+
+    def __init__(self, reason: str, account: Account) -> None:
+        super().__init__(reason)
+        self.account = account
+
+
+def _stopped(folder: Folder, reason: str, parts: Sequence[str]) -> _Stopped:
+    """Shows the books."""
     account = take_account(folder, parts=parts)
     click.echo(describe_account(account), err=True)
     if account.problems:
         account.insist()
-    raise RunStopped(reason)
+    return _Stopped(reason, account)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """What gives shards to convert, and what shows how it goes."""
+
+    gate: Gate
+    progress: Progress
+
+    def show(self, counts: Mapping[str, int]) -> None:
+        self.gate.observe(counts)
+        self.progress.show(counts)
+
+    async def shards(self, num_devices: float) -> Iterator[Shard] | None:
+        """Those to convert, or None if there are none: then no engine need be loaded, and no machine asked for."""
+        self.progress.wait_for("looking for what is left to do")
+        shards = self.gate.shards(num_devices)
+        first = await asyncio.to_thread(next, shards, None)
+        return None if first is None else itertools.chain([first], shards)
 
 
 async def _convert_here(
-    gate: Gate,
-    inputs: Inputs,
-    settings: Settings,
-    sandbox: Sandbox,
-    writer: ShardWriter,
-    show: Callable[[Counter[str]], None],
+    watched: _Watched, inputs: Inputs, settings: Settings, sandbox: Sandbox, writer: ShardWriter
 ) -> Verdict | None:
     counts: Counter[str] = Counter()
 
     def observe(page: PageResult) -> None:
         counts[page.outcome.value] += 1
-        show(counts)
+        watched.show(counts)
 
-    shards = await _begun(gate.shards(num_devices(settings, None)))
+    shards = await watched.shards(num_devices(settings, None))
     if shards is None:
         return None
     with metrics_port(settings.metrics, open_folder(inputs.output, settings.storage).uri) as report:
-        return await convert_with(sandbox, shards, settings, writer.write, observe, report)
+        wait_for = watched.progress.wait_for
+        return await convert_with(sandbox, shards, settings, writer.write, observe, report, wait_for)
 
 
 async def _convert_on_ray(
-    gate: Gate, inputs: Inputs, settings: Settings, writer: ShardWriter, show: Callable[[Counter[str]], None]
+    watched: _Watched, inputs: Inputs, settings: Settings, writer: ShardWriter
 ) -> Verdict | None:
     try:
         from quire.flows import on_ray
     except ImportError as exc:
         raise MissingDependency(f"--ray needs the package ray: {install([RAY])}") from exc
+    watched.progress.wait_for("joining the cluster")
     cluster = on_ray.connect(settings.ray, settings.metrics.port)
     heed_sigterm()  # joining a cluster installs a handler of Ray's own
     try:
         output_uri = open_folder(inputs.output, settings.storage).uri
         work = on_ray.Work(settings, output_uri, writer.provenance, inputs.passwords)
-        shards = await _begun(gate.shards(num_devices(settings, on_ray.num_engines(settings))))
+        shards = await watched.shards(num_devices(settings, on_ray.num_engines(settings)))
         if shards is None:
             return None
-        return await on_ray.convert_on_ray(shards, work, show, cluster)
+        return await on_ray.convert_on_ray(shards, work, watched.show, cluster, watched.progress.wait_for)
     finally:
         on_ray.disconnect(cluster)
-
-
-async def _begun(shards: Iterator[Shard]) -> Iterator[Shard] | None:
-    """The same shards, or None if there are none: then no engine need be loaded, and no machine asked for."""
-    first = await asyncio.to_thread(next, shards, None)
-    return None if first is None else itertools.chain([first], shards)

@@ -20,6 +20,7 @@ import numpy as np
 from quire.config.extras import MUPDF, install
 from quire.errors import MissingDependency
 from quire.jobs import demo_prose as prose
+from quire.quantities import counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -228,7 +229,8 @@ def main(folder: Path) -> None:
         raise click.ClickException(str(exc)) from exc
     except OSError as exc:
         raise click.ClickException(f"cannot write the demo's documents: {exc}") from exc
-    click.echo(f"{len(paths)} documents in {folder / 'documents'}, one password in {folder / 'passwords.txt'}")
+    num_documents = counted(len(paths), "document")
+    click.echo(f"{num_documents} in {folder / 'documents'}, one password in {folder / 'passwords.txt'}")
 
 
 if __name__ == "__main__":

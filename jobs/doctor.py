@@ -43,7 +43,7 @@ class Finding:
     advice: str = ""
 
 
-@click.command("doctor", short_help="Check that an engine works here; say what to do if not.")
+@click.command("doctor")
 @settings_options
 @click.pass_context
 def doctor_command(context: click.Context, /, **options: Any) -> None:

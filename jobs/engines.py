@@ -15,7 +15,7 @@ from quire.flows.requirements import missing_for_engine
 _WIDTH = 110
 
 
-@click.command("engines", short_help="List the engines, and the models with a profile.")
+@click.command("engines")
 @click.argument("profile", required=False, type=click.Choice(list(PROFILES)))
 def engines_command(profile: str | None) -> None:
     """List the engines (--engine) and what is missing for them, and the profiles of models (engine.profile).

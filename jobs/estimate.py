@@ -28,6 +28,7 @@ from quire.meters.progress import Progress
 from quire.planning.plan_index import PlanIndex
 from quire.planning.plan_log import part_keys, read_part
 from quire.planning.probe import Prober
+from quire.quantities import counted, dollars
 from quire.rasterize.fetching import FetchingRasterizer
 from quire.rasterize.sandbox import Sandbox
 from quire.records import Document, DocumentRef
@@ -50,7 +51,7 @@ async def make_estimate(
     prober = Prober(cache, sandbox, limits.max_document_mb << 20, limits.max_document_pages, limits.num_fetches)
     counts: Counter[str] = Counter()
     try:
-        with Progress("estimating", None) as progress:
+        with Progress("estimating", "document", len(drawn)) as progress:
 
             def observe(document: Document) -> None:
                 counts[document.status.value] += 1
@@ -129,8 +130,8 @@ def _estimate(
 def describe_estimate(estimate: Estimate) -> str:
     """The estimate as a table with its assumptions."""
     lines = [
-        f"{estimate.num_documents:,} documents, {_bytes(estimate.num_bytes)}; looked at {estimate.seen_documents:,} of "
-        f"them ({_bytes(estimate.seen_bytes)}), {estimate.seen_pages:,} pages",
+        f"{counted(estimate.num_documents, 'document')}, {_bytes(estimate.num_bytes)}; looked at "
+        f"{estimate.seen_documents:,} of them ({_bytes(estimate.seen_bytes)}), {counted(estimate.seen_pages, 'page')}",
         f"{'':<24}{'estimate':>14}   {'nine times in ten':<30}",
     ]
     for name, (label, words) in _rows(estimate).items():
@@ -174,7 +175,7 @@ def _rows(estimate: Estimate) -> dict[str, tuple[str, Callable[[float], str]]]:
         "output_tokens": ("output tokens", _count),
         "tokens_per_page": ("  a page read", _count),
         "device_hours": (hours, _hours),
-        "cost_usd": ("cost", lambda dollars: f"${dollars:,.2f}"),
+        "cost_usd": ("cost", dollars),
         "storage_bytes": ("results", _bytes),
         "run_hours": (f"done (UTC), {what}", finish),
     }

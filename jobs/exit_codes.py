@@ -7,4 +7,5 @@ EXIT_SUMS_DISAGREE = 4  # or a file of the results is damaged
 EXIT_UNFINISHED = 5
 EXIT_STOPPED = 6
 EXIT_TOO_MANY_GONE = 7
+EXIT_FAULT = 70  # of Quire itself; as in sysexits.h
 EXIT_INTERRUPTED = 130

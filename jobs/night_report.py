@@ -15,6 +15,7 @@ from quire.nights.changes import Known
 from quire.nights.log import Night, night_key
 from quire.nights.look_up import Found
 from quire.planning.plan_log import CONVERTED
+from quire.quantities import counted
 from quire.records import DocumentStatus
 
 _CHANGES = ("added", "edited", "touched", "renamed", "opened", "retried", "deleted")
@@ -89,15 +90,17 @@ class NightReport:
         lines += [_line(change, names) for change, names in self.changes.items()]
         if self.unreadable:
             lines.append(_line("unreadable", list(self.unreadable)) + "; as they were, and tried again next time")
-        lines.append(f"new pages   {self.pages.total()}: {_counts(self.pages)}; {self.num_tokens:,} tokens")
+        lines.append(
+            f"new pages   {self.pages.total()}: {_counts(self.pages)}; {counted(self.num_tokens, 'token')}"
+        )
         if self.failures:
             lines.append(f"failures    {_counts(self.failures)}")
         if self.num_doubtful:
-            lines.append(f"doubtful    {self.num_doubtful} pages that did not fail")
+            lines.append(f"doubtful    {counted(self.num_doubtful, 'page')} that did not fail")
         lines += [f"  {printable(uri)}  {printable(why)}" for uri, why in self.worst[:_NUM_WORST]]
         if len(self.worst) > _NUM_WORST:
             lines.append(f"  … and {len(self.worst) - _NUM_WORST} more")
-        lines.append(f"live        {self.live.total()} objects: {_counts(self.live)}")
+        lines.append(f"live        {counted(self.live.total(), 'object')}: {_counts(self.live)}")
         if self.number:
             lines.append(
                 f"what is live is in {self.output}/{night_key(self.number)}, where change is not 'deleted'"
@@ -136,7 +139,7 @@ def _worst(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     losses = []
     for row in rows:
         if row["num_failed"] or row["status"] not in _NOTHING_LOST:
-            pages = f"{row['num_failed']} of {row['num_pages']} pages failed"
+            pages = f"{row['num_failed']} of {counted(row['num_pages'], 'page')} failed"
             why = pages if row["num_failed"] else f"{row['status']}: {row['detail']}"
             losses.append((-row["num_failed"], row["uri"], why))
     return [(uri, why) for _, uri, why in sorted(losses)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +13,7 @@ import click
 
 from quire.config.settings import Settings
 from quire.errors import TooManyGone
+from quire.jobs.answer import begin_answer, json_option
 from quire.jobs.convert import convert
 from quire.jobs.ending import run
 from quire.jobs.exit_codes import EXIT_FAILED_PAGES
@@ -36,7 +36,7 @@ from quire.records import DocumentRef, DocumentStatus
 from quire.storage import open_folder
 
 
-@click.command("nightly", short_help="Take in what is new, changed or gone; say what changed.")
+@click.command("nightly")
 @sources_and_output
 @settings_options
 @flow_options
@@ -48,7 +48,7 @@ from quire.storage import open_folder
     is_flag=True,
     help="Go on even if more than nightly.max_gone_share (half) of the live objects are gone.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of words.")
+@json_option
 @click.pass_context
 def nightly_command(
     context: click.Context,
@@ -75,14 +75,16 @@ def nightly_command(
                 6  a limit or the canary stopped it; what is converted stays, and no night is recorded
                 7  too many objects are gone at once: nothing was done; see --allow-deletions
                 4  the sums do not agree, or a file of the results is damaged
-                1  stopped by an error, 2 wrong usage, 130 interrupted
+                1  stopped by an error, 2 wrong usage, 70 a fault of Quire, 130 interrupted
     """
+    answer = begin_answer(context, as_json)
     settings = settings_from(ray=ray, **options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))
     if retry_failed is not None:
         inputs = with_failed(inputs, settings, retry_failed)
     report = run(nightly(inputs, settings, ray is not None, allow_deletions))
-    click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.describe())
+    answer.fields = report.as_json()
+    click.echo(report.describe())
     if report.has_failures(settings.flow.max_failed_share):
         context.exit(EXIT_FAILED_PAGES)
 

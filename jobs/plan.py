@@ -36,6 +36,7 @@ from quire.planning.plan import plan
 from quire.planning.plan_index import load_index
 from quire.planning.plan_log import part_keys, read_part, read_totals, shards_of
 from quire.planning.probe import Prober
+from quire.quantities import counted, device_time
 from quire.rasterize.modes import layout
 from quire.rasterize.sandbox import Sandbox
 from quire.records import DocumentRef, DocumentStatus
@@ -103,7 +104,7 @@ class PlanTotals:
     num_again: int  # of the documents: they take the place of others that are counted, too
 
 
-@click.command("plan", short_help="List and probe documents; say what a run will take.")
+@click.command("plan")
 @sources_and_output
 @limit_option
 @settings_options
@@ -186,7 +187,8 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings) -> Pla
     limits = settings.plan
     prober = Prober(cache, sandbox, limits.max_document_mb << 20, limits.max_document_pages, limits.num_fetches)
     counts: Counter[str] = Counter()
-    with Progress("planning", None) as progress:
+    with Progress("planning", "document") as progress:
+        progress.wait_for("listing the sources")
 
         async def probe(ref: DocumentRef) -> Any:
             document = await prober.probe(ref)
@@ -239,17 +241,15 @@ def describe(totals: PlanTotals, settings: Settings) -> str:
     """The totals in words, with what converting will take where a figure for the engine is known."""
     by_status = ", ".join(f"{number} {status}" for status, number in totals.documents.most_common())
     lines = [
-        f"{totals.documents.total()} documents ({by_status or 'none'}), {totals.num_bytes / 1e6:,.1f} MB",
-        f"{totals.num_pages} pages in {totals.num_shards} shards",
+        f"{counted(totals.documents.total(), 'document')} ({by_status or 'none'}), {totals.num_bytes / 1e6:,.1f} MB",
+        f"{counted(totals.num_pages, 'page')} in {counted(totals.num_shards, 'shard')}",
     ]
     if totals.num_again:
-        lines[0] += f"; {totals.num_again} of them planned again"
+        lines[0] += f"; {totals.num_again:,} of them planned again"
     seconds = kind_of(settings).core_seconds_per_page
     if seconds:
-        core_hours = totals.num_pages * seconds / 3600
-        lines.append(
-            f"about {core_hours:,.2f} core-hours with {settings.engine.name} ({seconds:g} core-seconds a page)"
-        )
+        needed = device_time(totals.num_pages * seconds / 3600, "core")
+        lines.append(f"about {needed} with {settings.engine.name} ({seconds:g} core-seconds a page)")
     return "\n".join(lines)
 
 

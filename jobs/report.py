@@ -29,7 +29,7 @@ KEY = "report/index.html"
 _THUMBNAIL_CPU_S = 10.0
 
 
-@click.command("report", short_help="Show a run on one HTML page.")
+@click.command("report")
 @click.argument("output")
 @click.option(
     "--thumbnails/--no-thumbnails",
@@ -88,7 +88,7 @@ def _thumbnails(
 ) -> Mapping[Key, Thumbnail]:
     from quire.report.thumbnails import render_thumbnails
 
-    with Progress("thumbnails", len({page.key for page in pages})) as progress:
+    with Progress("thumbnails", total=len({page.key for page in pages})) as progress:
         return run(
             render_thumbnails(pages, settings, passwords, lambda num_done: progress.show({"rendered": num_done}))
         )

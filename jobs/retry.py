@@ -11,6 +11,7 @@ import click
 from quire.config.settings import Settings
 from quire.jobs.plan import Inputs
 from quire.planning.plan_log import CONVERTED
+from quire.quantities import counted
 from quire.records import DocumentStatus
 from quire.results.ledger import Row, take_account
 from quire.storage import open_folder
@@ -44,7 +45,7 @@ def with_failed(inputs: Inputs, settings: Settings, kind: str) -> Inputs:
     known = {**account.failures, **account.marks, **{s: account.documents[s] for s in statuses}}
     there = ", ".join(sorted(name for name, number in known.items() if number)) or "nothing"
     click.echo(
-        f"trying again {num_converted} converted and {num_unread} unread documents {what}"
+        f"trying again {counted(num_converted, 'converted document')} and {num_unread:,} unread {what}"
         + ("" if num_converted or num_unread else f"; what failed or is doubtful there: {there}"),
         err=True,
     )

@@ -11,7 +11,7 @@ from quire.config.settings_template import template
 from quire.jobs.options import load_from, settings_options
 
 
-@click.command("settings", short_help="List all settings, and where each value comes from.")
+@click.command("settings")
 @click.argument("section", nargs=-1, metavar="[SECTION]...", type=click.Choice(list(sections())))
 @settings_options
 def settings_command(section: tuple[str, ...], **options: Any) -> None:

@@ -40,7 +40,6 @@ _PASSED_ON = (
 
 @click.command(
     "submit",
-    short_help="Run a command on a Ray cluster, and watch it.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @address_option

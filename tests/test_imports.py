@@ -19,7 +19,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up. What stands in a line imports only from lines above its own, a package also from itself.
 _LAYERS = (
-    ("quire.records", "quire.secrets", "quire.versions", "quire.page_layout."),
+    ("quire.quantities", "quire.records", "quire.secrets", "quire.versions", "quire.page_layout."),
     ("quire.errors",),
     ("quire.processes.",),
     ("quire.config.",),

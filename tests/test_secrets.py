@@ -14,6 +14,7 @@ from quire.config.sections import StorageSettings
 from quire.errors import PageRejected, StorageError
 from quire.jobs import cli
 from quire.jobs.cli import main
+from quire.jobs.fault import fault_in_words
 from quire.jobs.plan import Inputs, make_plan
 from quire.secrets import holds_secret, is_secret, redacted, secret_values, without_secrets
 from quire.storage import open_folder
@@ -186,16 +187,19 @@ async def test_a_signed_url_in_a_manifest_is_recorded_without_its_signature(
     assert SECRET not in str(capsys.readouterr())
 
 
-def test_what_libraries_log_and_what_nobody_expected_hides_secrets_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_libraries_log_and_what_nobody_expected_hides_secrets_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     try:
         raise ValueError(f"cannot parse http://me:{SECRET}@host")
     except ValueError as exc:
         kind, error, trace = type(exc), exc, exc.__traceback__
         record = logging.LogRecord("library", 30, "", 1, "hf_token=%s", (SECRET,), (kind, error, trace))
-        cli._show_bug(kind, error, trace)
-    printed = cli._WithoutSecrets("%(message)s").format(record) + capsys.readouterr().err
+        monkeypatch.setenv("QUIRE_DEBUG", "1")
+        told = fault_in_words(exc)
+    printed = cli._WithoutSecrets("%(message)s").format(record) + capsys.readouterr().err + told
     assert SECRET not in printed
-    assert printed.count("hf_token=***") == 1 and printed.count("ValueError: cannot parse http://***@host") == 2
+    assert printed.count("hf_token=***") == 1 and printed.count("ValueError: cannot parse http://***@host") == 3
 
 
 @pytest.mark.parametrize(

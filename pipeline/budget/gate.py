@@ -25,6 +25,7 @@ from quire.config.settings import Settings
 from quire.errors import StorageError
 from quire.estimate.record import read_estimate
 from quire.planning.plan_log import part_keys, read_part, shards_of
+from quire.quantities import device_time, dollars
 from quire.records import Outcome, Shard
 from quire.results.run_folder import fingerprint_in
 from quire.results.usage import Meter, used_hours
@@ -116,8 +117,8 @@ class Gate:
             if self._fails_too_often():
                 return
             if self._would_pass_the_limit(shard, meter):
-                used = f"{self._hours(meter):,.2f} {unit(self._settings)}-hours"
-                self.reason = f"the limit of {self._limit_words} is reached: {used} are used, {_GO_ON}"
+                used = device_time(self._hours(meter), unit(self._settings))
+                self.reason = f"the limit of {self._limit_words} is reached: {used} used, {_GO_ON}"
                 return
             self._num_begun += shard.num_pages
             yield shard
@@ -150,7 +151,7 @@ class Gate:
         if most is None or total < _FEWEST_PAGES or canary.wilson_low(number, total) <= most:
             return False
         self.reason = (
-            f"{number} of {total} pages failed in this run: {number / total:.1%}, where {most:.1%} are allowed "
+            f"{number:,} of {total:,} pages failed in this run: {number / total:.1%}, where {most:.1%} are allowed "
             "(--max-failed-share). See `quire status` for why; then go on with --retry-failed, or with another share"
         )
         return True
@@ -177,5 +178,5 @@ def _limit(settings: Settings) -> tuple[float, str]:
     if cost.max_cost is not None:
         price = price_per_hour(settings)
         hours = cost.max_cost / price if price else float("inf")
-        limits.append((hours, f"${cost.max_cost:,.2f} at ${price:g} a {unit(settings)}-hour"))
+        limits.append((hours, f"{dollars(cost.max_cost)} at ${price:g} a {unit(settings)}-hour"))
     return min(limits, default=(0.0, ""))

@@ -15,6 +15,7 @@ from quire.config.sections import EngineSettings
 from quire.engines.bounded import Late, within
 from quire.engines.slot import Death, Slot, State
 from quire.errors import EngineDead, EngineFailure
+from quire.quantities import counted
 from quire.records import ImageT
 
 _log = logging.getLogger(__name__)
@@ -88,5 +89,5 @@ class Keeper(Generic[ImageT]):
         num_deaths = len(self._slot.deaths)
         if num_deaths > self._settings.max_restarts_per_hour:
             raise EngineFailure(
-                f"an engine died {num_deaths} times within an hour, the last time of: {death.cause}"
+                f"an engine died {counted(num_deaths, 'time')} within an hour, the last time of: {death.cause}"
             )

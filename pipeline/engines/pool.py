@@ -31,6 +31,7 @@ from quire.engines.bounded import Late, within
 from quire.engines.keeper import Keeper
 from quire.engines.slot import Death, EngineHost, Life, Slot, State
 from quire.errors import ENGINE_FAULTS, EngineAway, EngineDead, EngineFailure, PageRejected
+from quire.quantities import counted
 from quire.rasterize.held_image import HeldImage, Rasterized
 from quire.records import ImageT, Recognition, Request
 
@@ -241,7 +242,7 @@ class EnginePool(Generic[ImageT]):
 
     def _bury(self, slot: Slot[ImageT], life: Life, cause: str, may_run: bool = False) -> Death:
         if not life.done():
-            _log.warning("an engine died with %d pages in flight: %s", slot.num_busy, cause)
+            _log.warning("an engine died with %s in flight: %s", counted(slot.num_busy, "page"), cause)
         return slot.end_life(life, Death(time.monotonic(), cause, may_run))
 
     async def _keep(self, slot: Slot[ImageT], keeper: Keeper[ImageT]) -> None:

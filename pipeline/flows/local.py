@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 from quire.config.settings import Settings
@@ -45,8 +45,9 @@ async def convert_with(
     write: Writer,
     observe: PageObserver,
     report: Report = report_nothing,
+    wait_for: Callable[[str], object] = lambda what: None,
 ) -> Verdict | None:
-    """`convert_locally` with processes that are there already."""
+    """`convert_locally` with processes that are there already. `wait_for` is told what the first page waits for."""
     counts: Tally = Counter()
     cache = open_cache(settings.flow, settings.storage)
     async with AsyncExitStack() as parts:
@@ -64,6 +65,7 @@ async def convert_with(
         def look(seconds: float) -> None:
             meter.look(converter.admission, seconds)
             run_meter.update(counts, [meter.sums])
+            wait_for(meter.awaited())
 
         converter = make_converter(settings, meter, meter, write, see)
         watcher = run_beside("the meter", every_tick(look))

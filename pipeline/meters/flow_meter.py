@@ -76,6 +76,12 @@ class FlowMeter(Generic[ImageT]):
         finally:
             self._num_rasterizing -= num_left
 
+    def awaited(self) -> str:
+        """What the first page waits for, in words."""
+        if not self._has_begun:
+            return "fetching and rendering the first pages"
+        return "reading the first pages" if self._pool.num_alive else "starting the engine"
+
     def see_outcome(self) -> None:
         """A page has its outcome."""
         self.sums += FlowSums(num_pages=1)

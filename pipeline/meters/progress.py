@@ -1,68 +1,214 @@
 """How a run is going, for a person: a bar on a terminal, a plain line now and then elsewhere.
 
-Shows pages a second, outcomes and the time left. Does not count anything itself: it is told absolute numbers.
+Shows what is waited for, how fast pages are read, outcomes and the time left. Does not count anything itself: it is
+told absolute numbers. Draws once a second in a thread of its own, so that the clock runs whatever the run does.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self, TextIO
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from quire.quantities import counted, duration, rate
 
 _ORDER = ("ocr", "text_layer", "blank", "failed")
-_SECONDS_BETWEEN_LINES = 15.0
+_QUICK = ("blank", "failed")  # come many times as fast as what is read, and say nothing of how fast that is
+_DRAW_EVERY_S = 1.0
+_WINDOW_S = 300.0  # that the rate is taken over
+_FEWEST, _SHORTEST_S = 5, 3.0  # to reckon with
+_AS_IF_READ = 20  # pages: blank ones come first, and are not to be taken for what the others will be
+
+
+class Pace:
+    """How fast what takes its time comes, over the last minutes. Times are in seconds, of any clock."""
+
+    def __init__(self, now_s: float) -> None:
+        self._seen = deque([(now_s, 0)])  # when there were how many
+
+    def begin(self, now_s: float) -> None:
+        """What was before was no work."""
+        self._seen = deque([(now_s, self._seen[-1][1])])
+
+    def see(self, now_s: float, number: int) -> None:
+        if number == self._seen[-1][1]:
+            return
+        if len(self._seen) > 1 and now_s - self._seen[-2][0] < _DRAW_EVERY_S:  # hundreds may come in that time
+            self._seen.pop()
+        self._seen.append((now_s, number))
+        while self._seen[0][0] < now_s - _WINDOW_S and number - self._seen[1][1] >= _FEWEST:
+            self._seen.popleft()
+
+    def seconds_each(self, now_s: float) -> float | None:
+        """None while there is too little to reckon with."""
+        (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
+        number = last - first
+        if number < _FEWEST or now_s - first_s < _SHORTEST_S:
+            return None
+        # The next one may be late, and makes the mean no shorter.
+        return max((last_s - first_s) / number, (now_s - first_s) / (number + 1))
 
 
 class Progress:
-    """Pages done of pages planned. Use as a context manager."""
+    """Things done of things planned, `total`, or of nobody knows how many. Use as a context manager."""
 
-    def __init__(self, label: str, num_pages: int | None, num_done: int = 0, file: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        label: str,
+        noun: str = "page",
+        total: int | None = None,
+        num_done: int = 0,
+        file: TextIO | None = None,
+    ) -> None:
+        """`num_done` before this run."""
+        self._label, self._noun, self._total, self._num_before = label, noun, total, num_done
         self._file = file or sys.stderr
-        self._label = label
-        self._num_before = num_done
-        self._is_terminal = self._file.isatty()
+        self._counts: Mapping[str, int] = {}
+        self._waits_for = ""
+        self._started_s = self._last_line_s = time.monotonic()
+        self._pace = Pace(self._started_s)
         self._bar = tqdm(
-            total=num_pages,
+            total=total,
             initial=num_done,
             desc=label,
-            unit="page",
             file=self._file,
-            disable=not self._is_terminal,
+            disable=not self._file.isatty(),
             dynamic_ncols=True,
+            bar_format=_bar_format(noun, total),
         )
-        self._num_pages = num_pages
-        self._started = self._last_line = time.monotonic()
+        self._is_over = threading.Event()
+        self._drawing = threading.Thread(target=self._draw_again_and_again, name="progress", daemon=True)
+        self._others = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        if not self._bar.disable:
+            self._others.enter_context(logging_redirect_tqdm())
+            above = self._others.enter_context(contextlib.closing(_AboveTheBar(self._file)))
+            self._others.enter_context(contextlib.redirect_stderr(above))
+            if sys.stdout.isatty():
+                self._others.enter_context(contextlib.redirect_stdout(above))
+        self._drawing.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_over.set()
+        self._drawing.join()
+        self._draw_bar(time.monotonic())
+        self._others.close()
         self._bar.close()
+
+    def wait_for(self, what: str) -> None:
+        """Say what the first one waits for; the rate is reckoned from when that was said last."""
+        if not self._counts and what != self._waits_for:
+            self._waits_for = what
+            self._pace.begin(time.monotonic())
 
     def show(self, counts: Mapping[str, int]) -> None:
         """`counts`: this run's numbers so far, by outcome (or whatever the label counts)."""
-        num_new = sum(counts.values())
-        words = ", ".join(f"{counts[name]} {name}" for name in _sorted(counts))
-        if self._is_terminal:
-            self._bar.set_postfix_str(words, refresh=False)
-            self._bar.update(self._num_before + num_new - self._bar.n)
-        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
-            print(self._line(num_new, words), file=self._file, flush=True)
+        self._counts = dict(counts)
+        self._pace.see(time.monotonic(), _num_read(self._counts))
 
-    def _line(self, num_new: int, words: str) -> str:
-        rate = num_new / (time.monotonic() - self._started)
-        num_done = self._num_before + num_new
-        if self._num_pages is None:
-            return f"{self._label}: {num_done} ({words}), {rate:.1f}/s"
-        left = tqdm.format_interval((self._num_pages - num_done) / rate) if rate else "?"
-        return f"{self._label}: {num_done} of {self._num_pages} pages ({words}), {rate:.1f} pages/s, {left} left"
+    def line(self, now_s: float) -> str:
+        """All of it on a line of its own, at this time of `time.monotonic`."""
+        num_done = self._num_before + sum(self._counts.values())
+        how_many = counted(num_done, self._noun)
+        if self._total is not None:
+            how_many = f"{num_done:,} of {counted(self._total, self._noun)}"
+        by_outcome = f" ({words})" if (words := self._outcomes()) else ""
+        parts = (f"{how_many}{by_outcome}", f"after {duration(now_s - self._started_s)}", self._speed(now_s))
+        return f"{self._label}: {', '.join(filter(None, parts))}"
+
+    def _draw_again_and_again(self) -> None:
+        with contextlib.suppress(OSError):  # nobody can read it any more; the run goes on
+            while not self._is_over.wait(_DRAW_EVERY_S):
+                now_s = time.monotonic()
+                self._draw_bar(now_s)
+                if self._bar.disable and now_s - self._last_line_s > _seconds_between_lines(
+                    now_s - self._started_s
+                ):
+                    self._last_line_s = now_s
+                    print(self.line(now_s), file=self._file, flush=True)
+
+    def _draw_bar(self, now_s: float) -> None:
+        self._bar.n = self._num_before + sum(self._counts.values())
+        if self._total is None:
+            self._bar.desc = f"{self._label}: {counted(self._bar.n, self._noun)}"
+        self._bar.set_postfix_str("; ".join(filter(None, (self._speed(now_s), self._outcomes()))))
+
+    def _speed(self, now_s: float) -> str:
+        """How fast, and how long it will take; or what is waited for."""
+        if not self._counts:
+            return self._waits_for or "waiting for the first"
+        seconds_each = self._pace.seconds_each(now_s)
+        if self._total is None:
+            return rate(seconds_each, self._noun) if seconds_each else ""
+        num_left = self._total - self._num_before - sum(self._counts.values())
+        if num_left <= 0:
+            return f"finishing the last {self._noun}s"
+        if not seconds_each:
+            return f"? left, until more {self._noun}s are read"
+        return (
+            f"{rate(seconds_each, self._noun)}, about {duration(self._num_to_read(num_left) * seconds_each)} left"
+        )
+
+    def _num_to_read(self, num_left: int) -> float:
+        """How many of those left will take their time: a share as of those that came."""
+        share = (_num_read(self._counts) + _AS_IF_READ) / (sum(self._counts.values()) + _AS_IF_READ)
+        return num_left * share
+
+    def _outcomes(self) -> str:
+        return ", ".join(f"{self._counts[name]} {name}" for name in _sorted(self._counts))
+
+
+class _AboveTheBar(io.TextIOBase):
+    """What others write to the terminal meanwhile, as Ray does: whole lines, with the bar below them."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+        self._line = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        if lines:
+            tqdm.write("\n".join(lines), file=self._terminal)
+        return len(text)
+
+    def close(self) -> None:
+        if self._line:
+            self.write("\n")
+        super().close()
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._terminal.fileno()
+
+
+def _bar_format(noun: str, total: int | None) -> str:
+    if total is None:
+        return "{desc} [{elapsed}{postfix}]"
+    return f"{{desc}}: {{percentage:3.0f}}%|{{bar}}| {{n_fmt}}/{{total_fmt}} {noun}s [{{elapsed}}{{postfix}}]"
+
+
+def _seconds_between_lines(elapsed_s: float) -> float:
+    """A log of a long run is to be read, too."""
+    return min(300.0, max(15.0, elapsed_s / 20))
+
+
+def _num_read(counts: Mapping[str, int]) -> int:
+    return sum(number for name, number in counts.items() if name not in _QUICK)
 
 
 def _sorted(counts: Mapping[str, int]) -> list[str]:

@@ -27,6 +27,7 @@ from quire.planning.discover.leftovers import is_leftover
 from quire.planning.naming import safe_name
 from quire.planning.plan_index import PlanIndex, load_index, was_read
 from quire.planning.plan_log import CONVERTED, Planned, append_part
+from quire.quantities import counted
 from quire.records import Document, DocumentRef, DocumentStatus
 from quire.storage import Folder
 from quire.tables.keys import committed_shards
@@ -175,7 +176,7 @@ def _commit(
         part = [replace(planned, is_again=is_again) for planned, is_again in zip(part, again, strict=True)]
         if append_part(folder, number, part):
             index.next_part += 1
-            _log.info("planned part %d: %d documents", number, len(part))
+            _log.info("planned part %d: %s", number, counted(len(part), "document"))
             return index, part
         index = load_index(folder, index.retry, index.lost)
         if index.next_part <= number:

@@ -14,6 +14,7 @@ from typing import Any
 
 from quire.errors import AccountingError
 from quire.planning.plan_log import CONVERTED, Planned, Replaced, part_keys, read_part, shards_of
+from quire.quantities import counted
 from quire.records import NUM_EMBEDDED_FILES, Document, DocumentStatus, Outcome, PageRange, Shard
 from quire.storage import Folder
 from quire.tables.keys import committed_shards, pages_key
@@ -22,7 +23,7 @@ from quire.tables.parquet import read_many, read_rows
 Row = dict[str, Any]
 
 COLUMNS = ("doc_id", "page_index", "outcome", "failure", "marks")
-NUM_FAILED_NAMED = 20
+NUM_NAMED = 20
 _NO_LOSS = (DocumentStatus.DUPLICATE, DocumentStatus.IGNORED, DocumentStatus.PARTIAL)
 
 
@@ -33,8 +34,19 @@ class FailedPage:
     doc_id: str
     uri: str
     page_index: int
+    stage: str
     kind: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulPage:
+    """A page that did not fail, and the kinds of its marks."""
+
+    doc_id: str
+    uri: str
+    page_index: int
+    kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +64,8 @@ class Account:
     """What a run has done so far. `problems` names every sum that does not agree; empty is good.
 
     `unread` holds the documents of which no page could be planned, unless a later look at the same URI went better;
-    duplicates, what is ignored, and documents without a page that is wanted aside. `failed` names the first failed
-    pages, as many as a person wants to see.
+    duplicates, what is ignored, and documents without a page that is wanted aside. `failed` and `doubtful` name the
+    first such pages, as many as a person wants to see.
     """
 
     documents: Counter[str] = field(default_factory=Counter)  # by status
@@ -61,6 +73,7 @@ class Account:
     failures: Counter[str] = field(default_factory=Counter)  # failed pages, by kind
     failed: list[FailedPage] = field(default_factory=list)
     marks: Counter[str] = field(default_factory=Counter)  # of pages that did not fail, by kind
+    doubtful: list[DoubtfulPage] = field(default_factory=list)
     num_doubtful: int = 0  # pages with marks
     num_pages: int = 0
     num_shards: int = 0
@@ -95,9 +108,10 @@ class Account:
         """Raise `AccountingError` unless every planned page has its one row."""
         problems = list(self.problems)
         if not self.is_complete:
-            problems.append(f"{self.num_shards - self.num_shards_done} shards are not written")
+            problems.append(f"{counted(self.num_shards - self.num_shards_done, 'shard')} not written")
         if self.is_complete and not problems and self.pages.total() != self.num_pages:
-            problems.append(f"{self.num_pages} pages were planned and {self.pages.total()} rows are written")
+            num_pages, num_rows = counted(self.num_pages, "page"), counted(self.pages.total(), "row")
+            problems.append(f"{num_pages} planned, and {num_rows} written")
         if problems:
             raise AccountingError("the sums do not agree: " + "; ".join(problems[:10]))
 
@@ -147,7 +161,7 @@ def take_account(
             _count_pages(shard, live, account)
             observe(shard, live)
     if done and part_keys(folder) == keys:  # or else another run has planned them meanwhile
-        account.problems.append(f"{len(done)} page files belong to no planned shard, one of them {min(done)}")
+        account.problems.append(f"{counted(len(done), 'page file')} of no planned shard, one of them {min(done)}")
     return account
 
 
@@ -158,7 +172,7 @@ def _count_planned(part: list[Planned], account: Account) -> None:
         account.num_pages += num_planned
         if not _is_planned_as_it_should(document, num_planned):
             account.problems.append(
-                f"{document.uri} has {document.num_pages} pages, {num_planned} of them planned"
+                f"{document.uri} has {counted(document.num_pages, 'page')}, {num_planned:,} of them planned"
             )
 
 
@@ -201,15 +215,23 @@ def _count_pages(shard: Shard, rows: list[Row], account: Account) -> None:
     uris = {source.doc_id: source.uri for source in shard.ranges}
     for row in rows:
         account.pages[str(row["outcome"])] += 1
-        failure, marks = row["failure"], row["marks"] or ()
-        account.marks.update(str(mark["kind"]) for mark in marks)
-        account.num_doubtful += bool(marks)
+        uri, failure, marks = uris.get(row["doc_id"], ""), row["failure"], row["marks"]
+        if marks:
+            _count_marks(row, uri, account)
         if isinstance(failure, dict):
-            _count_failure(row, uris.get(row["doc_id"], ""), account)
+            _count_failure(row, uri, account)
+
+
+def _count_marks(row: Row, uri: str, account: Account) -> None:
+    kinds = tuple(str(mark["kind"]) for mark in row["marks"])
+    account.marks.update(kinds)
+    account.num_doubtful += 1
+    if len(account.doubtful) < NUM_NAMED:
+        account.doubtful.append(DoubtfulPage(row["doc_id"], uri, row["page_index"], kinds))
 
 
 def _count_failure(row: Row, uri: str, account: Account) -> None:
-    kind, message = str(row["failure"]["kind"]), str(row["failure"]["message"])
+    stage, kind, message = (str(row["failure"][name]) for name in ("stage", "kind", "message"))
     account.failures[kind] += 1
-    if len(account.failed) < NUM_FAILED_NAMED:
-        account.failed.append(FailedPage(row["doc_id"], uri, row["page_index"], kind, message))
+    if len(account.failed) < NUM_NAMED:
+        account.failed.append(FailedPage(row["doc_id"], uri, row["page_index"], stage, kind, message))

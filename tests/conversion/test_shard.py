@@ -348,7 +348,7 @@ async def test_the_books_notice_lost_and_foreign_files(tmp_path: Path) -> None:
     files[0].rename(files[0].with_name("shard=0000.parquet"))
     account = take_account(folder)
     assert account.num_shards_done == account.num_shards - 1
-    with pytest.raises(AccountingError, match="belong to no planned shard"):
+    with pytest.raises(AccountingError, match="page file of no planned shard"):
         account.insist()
     (tmp_path / "out/pages/shard=0000.parquet").rename(files[1])
     with pytest.raises(AccountingError, match="has not the rows that were planned"):

@@ -15,9 +15,10 @@ def check_quire(words: Sequence[str]) -> None:
     """Parses as `jobs/cli.py` would, down to the settings. Raises click's errors and `ConfigError`."""
     program, name, *arguments = words
     assert program == "quire"
-    command = quire.get_command(click.Context(quire), name)
+    root = click.Context(quire, **quire.context_settings)  # a command remembers how its first one asks for help
+    command = quire.get_command(root, name)
     assert command is not None, f"there is no command {name}"
-    context = command.make_context(name, list(arguments))
+    context = command.make_context(name, list(arguments), parent=root)
     if name == submit_command.name:
         check_quire(["quire", context.params["command"], *context.params["arguments"]])
     elif "overrides" in context.params:

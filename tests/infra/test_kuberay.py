@@ -15,6 +15,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from quire.jobs.exit_codes import (
+    EXIT_FAILED_PAGES,
+    EXIT_STOPPED,
+    EXIT_SUMS_DISAGREE,
+    EXIT_TOO_MANY_GONE,
+    EXIT_WRONG_USAGE,
+)
 from tests.infra.commands import check_quire
 from tests.infra.test_ray_cluster import check_ray
 
@@ -177,9 +184,15 @@ def test_a_worker_has_the_time_that_its_draining_takes() -> None:
 
 
 def test_the_commands_are_ours() -> None:
-    nightly = submit_container()["command"][-1].partition(" || ")[0]
-    for command in (manifest("RayJob")["spec"]["entrypoint"], nightly):
+    for command in (manifest("RayJob")["spec"]["entrypoint"], submit_container()["command"][-1]):
         check_quire(shlex.split(command))
+        assert "--max-failed-share" in command, "or one bad page of a million fails the run"
+
+
+def test_what_a_person_has_to_look_at_is_not_tried_again() -> None:
+    (rule,) = manifest("CronJob")["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+    codes = {EXIT_WRONG_USAGE, EXIT_FAILED_PAGES, EXIT_SUMS_DISAGREE, EXIT_STOPPED, EXIT_TOO_MANY_GONE}
+    assert set(rule["onExitCodes"]["values"]) == codes
 
 
 def test_the_nightly_run_finds_the_cluster() -> None:

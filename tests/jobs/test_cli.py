@@ -1,15 +1,19 @@
 """The command as a person uses it: help, messages, exit codes, Ctrl-C and going on."""
 
+import contextlib
 import errno
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 
 from quire.engines.scripted_engine import journal_counts
@@ -131,7 +135,7 @@ def test_status_says_that_documents_have_files_inside(tmp_path: Path, quire_here
     (tmp_path / "in/b.pdf").write_bytes(pdf())
     assert quire_here("convert", str(tmp_path / "in"), "--output", str(tmp_path / "out"), *OPTIONS).exit_code == 0
     status = quire_here("status", str(tmp_path / "out"))
-    assert status.exit_code == 0 and "1 documents have files inside, which are not read" in status.output
+    assert status.exit_code == 0 and "1 document has files inside, which are not read" in status.output
     [row] = [row for row in read_table(tmp_path / "out", "documents").to_pylist() if row["name"] == "a.pdf"]
     assert row["detail"] == "1 embedded file is not read (a.xml)"
     assert {"name": "num_embedded_files", "value": "1"} in row["metadata"]
@@ -143,7 +147,7 @@ def test_a_folder_that_is_reached_twice_is_read_once(tmp_path: Path, quire_here:
     (tmp_path / "in/link").symlink_to("real")
     (tmp_path / "in/real/back").symlink_to("..")
     planned = quire_here("plan", str(tmp_path / "in"), "--output", str(tmp_path / "out"), *OPTIONS)
-    assert "2 documents (1 ok, 1 duplicate)" in planned.output and "1 pages" in planned.output
+    assert "2 documents (1 ok, 1 duplicate)" in planned.output and "1 page in 1 shard" in planned.output
 
 
 def test_status_names_failed_pages(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
@@ -152,10 +156,11 @@ def test_status_names_failed_pages(tmp_path: Path, quire_here: Callable[..., End
     arguments = [str(tmp_path / "a\x1b[31m.pdf"), "--output", str(tmp_path / "out"), *OPTIONS, *rejecting]
     assert quire_here("convert", *arguments).exit_code == 3
     told = quire_here("status", str(tmp_path / "out")).output
-    assert r"a\x1b[31m.pdf page 1  " in told and r"a\x1b[31m.pdf page 20  " in told
+    assert r"a\x1b[31m.pdf page 1, recognize: " in told and r"a\x1b[31m.pdf page 20, recognize: " in told
     assert "page 21" not in told and "… and 2 more; see the table pages" in told
     failed = json.loads(quire_here("status", "--json", str(tmp_path / "out")).output)["failed_pages"]
-    assert len(failed) == 20 and failed[0]["page_index"] == 0 and failed[0]["kind"] == "scripted_reject"
+    assert len(failed) == 20 and failed[0]["page_index"] == 0
+    assert (failed[0]["stage"], failed[0]["kind"]) == ("recognize", "scripted_reject")
 
 
 def test_a_manifest_and_a_glob(tmp_path: Path) -> None:
@@ -235,6 +240,110 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, quire_here: Callabl
             assert done.exit_code == 4 and len(told) == 1, done
             assert str(path) in told[0] and "bring it back from a copy" in told[0]
         path.unlink() if before is None else path.write_bytes(before)
+
+
+def test_every_command_names_a_damaged_table(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf())
+    output = tmp_path / "out"
+    arguments = [str(tmp_path / "a.pdf"), "--output", str(output), *OPTIONS]
+    assert quire_here("convert", *arguments).exit_code == 0
+    [pages] = (output / "pages").iterdir()
+    pages.write_bytes(b"PAR1 and no more")
+    for words in (
+        ["status", str(output)],
+        ["report", "--no-thumbnails", str(output)],
+        ["convert", *arguments],
+        ["convert", *arguments, "--retry-failed"],
+        ["nightly", *arguments],
+    ):
+        done = quire_here(*words)
+        told = [line for line in done.errors.splitlines() if "is damaged" in line]
+        assert done.exit_code == 4 and len(told) == 1 and str(pages) in told[0], (words, done)
+
+
+def test_a_fault_of_quire_is_one_line_and_its_traceback_is_kept(
+    tmp_path: Path, quire_here: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise ExceptionGroup("of tasks", [KeyError("nobody thought of this")])
+
+    monkeypatch.setattr(cli.quire, "main", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    done = quire_here("engines")
+    [kept] = tmp_path.iterdir()
+    assert done.exit_code == 70 and done.errors.count("\n") == 1 and "Traceback" not in done.errors
+    assert "a fault of Quire: KeyError: 'nobody thought of this'. Please report it" in done.errors
+    assert str(kept) in done.errors and "in fail" in kept.read_text()
+    monkeypatch.setenv("QUIRE_DEBUG", "1")
+    told = quire_here("engines").errors
+    assert "Traceback (most recent call last)" in told and told.splitlines()[-1].endswith(
+        "its traceback, which is above"
+    )
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_full_disk_and_a_closed_pipe_are_no_fault(
+    tmp_path: Path, quire_here: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    arguments = ["plan", str(tmp_path), "--output", str(tmp_path / "out"), *OPTIONS]
+    (tmp_path / "a.pdf").write_bytes(pdf())
+    assert quire_here(*arguments).exit_code == 0
+    with monkeypatch.context() as patched, open("/dev/full", "w") as full:
+        patched.setattr(sys, "stdout", full)
+        done = quire_here("status", str(tmp_path / "out"), *words)
+        full.close()  # nothing is left to be written
+    assert done.exit_code == 1 and done.errors.count("\n") == 1 and "make room on the disk" in done.errors
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(BrokenPipeError), monkeypatch.context() as patched, os.fdopen(writer, "w") as closed:
+        patched.setattr(sys, "stdout", closed)
+        done = quire_here("status", str(tmp_path / "out"), *words)
+    assert (done.exit_code, done.errors) == (1, "")
+
+
+def test_json_is_all_of_stdout_however_a_command_ends(tmp_path: Path, quire_here: Callable[..., Ended]) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf())
+    output = str(tmp_path / "out")
+    arguments = [str(tmp_path / "a.pdf"), "--output", output, *OPTIONS, "--json"]
+    stopped = quire_here("convert", *arguments, "--max-cost", "0")
+    told = json.loads(stopped.output)
+    assert stopped.exit_code == told["exit_code"] == 6 and "limit" in told["reason"]
+    assert told["num_pages"] == 1 and told["pages"] == {}
+    done = quire_here("convert", *arguments)
+    told = json.loads(done.output)
+    assert (done.exit_code, told["exit_code"], told["reason"], told["pages"]) == (0, 0, None, {"ocr": 1})
+    assert "1 page in 1 shard" in done.errors and "Markdown: " in done.errors
+    assert json.loads(quire_here("status", output, "--json").output).items() > told.items()
+    nowhere = quire_here("nightly", str(tmp_path / "nothing"), *arguments[1:])
+    told = json.loads(nowhere.output)
+    assert nowhere.exit_code == told["exit_code"] == 2 and "nothing" in told["reason"]
+    assert told.keys() == {"exit_code", "reason"}
+
+
+def test_help_imports_no_command() -> None:
+    script = "import sys; from quire.jobs.cli import main; sys.argv = ['quire', '--help']\n"
+    script += "try: main()\nfinally: print({'boto3', 'pyarrow', 'pydantic', 'tqdm', 'numpy'} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert (
+        shown.stdout.endswith("set()\n") and "convert  Convert documents to Markdown and Parquet." in shown.stdout
+    )
+
+
+@pytest.mark.parametrize("name", list(cli._COMMANDS))
+def test_every_command_is_where_it_is_looked_for(name: str) -> None:
+    command = cli.quire.get_command(click.Context(cli.quire), name)
+    assert command is not None and command.name == name
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_line() -> None:
+    script = "import os, signal, sys\n"
+    script += "class Interrupting:\n    def find_spec(self, name, *_):\n"
+    script += "        if name == 'quire.jobs.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+    script += "sys.meta_path.insert(0, Interrupting())\nfrom quire.jobs.start import process\nprocess()"
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, preexec_fn=heed_ctrl_c
+    )
+    assert (ended.returncode, ended.stderr) == (130, "\nquire: interrupted before it began\n")
 
 
 def test_what_the_machine_lacks_is_told_without_a_traceback(

@@ -122,10 +122,10 @@ def test_only_what_failed_so_is_tried_again(
         first = run(inputs, settings)
     assert again(inputs, settings, "render_crash").failures == first.failures
     told = capsys.readouterr().err
-    assert "trying again 0 converted and 0 unread documents that failed as render_crash; what failed" in told
+    assert "trying again 0 converted documents and 0 unread that failed as render_crash; what failed" in told
     assert "there: render_error" in told
     assert not again(inputs, settings, "render_error").failures
-    assert "trying again 1 converted and 0 unread documents that failed as render_error" in capsys.readouterr().err
+    assert "trying again 1 converted document and 0 unread that failed as render_error" in capsys.readouterr().err
     for source in ("in/", "documents.d"):
         with pytest.raises(click.UsageError, match="after an equals sign"):
             with_failed(inputs, settings, source)

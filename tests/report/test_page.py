@@ -44,7 +44,7 @@ async def test_sums_that_do_not_agree_are_the_first_thing_said(tmp_path: Path) -
     folder = await write_run(tmp_path, [READ] * 8)
     [pages] = (info.key for info in folder.list("pages/"))
     folder.put("pages/shard=00000000000000000000.parquet", folder.get(pages))
-    assert re.search(r"<b>The sums do not agree.</b>.*belong to no planned shard", _html(folder))
+    assert re.search(r"<b>The sums do not agree.</b>.*1 page file of no planned shard", _html(folder))
 
 
 async def test_documents_with_files_inside_are_counted(tmp_path: Path) -> None:

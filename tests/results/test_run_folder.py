@@ -18,6 +18,7 @@ from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
 from quire.errors import SettingsChanged
 from quire.estimate.record import Estimate, read_estimate, write_estimate
+from quire.jobs.answer import Answer
 from quire.jobs.convert import convert
 from quire.jobs.plan import Inputs, make_plan
 from quire.jobs.status import status_command
@@ -166,6 +167,9 @@ async def test_a_run_and_its_status_say_that_versions_changed(
     write_as_before(output, settings)
     await make_plan(Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out")), settings)
     assert "was begun with other versions: quire 0.0.1 → " in capsys.readouterr().err
-    status, as_json = (CliRunner().invoke(status_command, [output.uri, *words]) for words in ([], ["--json"]))
+    answer = Answer()
+    status, _ = (
+        CliRunner().invoke(status_command, [output.uri, *words], obj=answer) for words in ([], ["--json"])
+    )
     assert "versions   of several runs: quire 0.0.1 → " in status.output
-    assert [each["quire"] for each in json.loads(as_json.output)["versions"]] == ["0.0.1", version()]
+    assert [each["quire"] for each in answer.fields["versions"]] == ["0.0.1", version()]

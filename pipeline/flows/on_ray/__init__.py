@@ -32,6 +32,7 @@ from quire.flows.on_ray.runner import RunnerActor
 from quire.flows.on_ray.workers import EngineActor, Work
 from quire.meters.bottleneck import Machinery, Verdict
 from quire.meters.flow_meter import RunMeter
+from quire.quantities import counted
 from quire.records import Shard
 from quire.storage.uris import SHARED_STORES, is_remote
 
@@ -41,19 +42,25 @@ Counts = Counter[str]
 
 
 async def convert_on_ray(
-    shards: Iterable[Shard], work: Work, show: Callable[[Counts], None], cluster: Cluster
+    shards: Iterable[Shard],
+    work: Work,
+    show: Callable[[Counts], None],
+    cluster: Cluster,
+    wait_for: Callable[[str], None] = lambda what: None,
 ) -> Verdict | None:
     """Convert and commit all shards on the cluster that was joined, and say what bounded it. `show` is given the pages
-    by outcome so far, about once a second. Raises `QuireError` if the cluster is lost."""
+    by outcome so far, about once a second; `wait_for`, what the first of them waits for. Raises `QuireError` if the
+    cluster is lost."""
     if not _sees_one_folder(work.settings):
         _refuse_local(work.output_uri)
         shards = _on_stores(shards)
+    wait_for("starting the engines, and fetching the first documents")
     engines = _start_engines(work.settings)
     size = work.settings.ray.engines_per_runner
     groups = [engines[i : i + size] for i in range(0, len(engines), size)]
     runners = [(RunnerActor.remote(work), group) for group in groups]
     meter = RunMeter(_machinery(work.settings, len(engines)), ray_report(work.output_uri))
-    feeder = Feeder(ShardQueue(shards), runners, work.settings.flow.open_shards, meter, show)
+    feeder = Feeder(ShardQueue(shards), runners, work.settings.flow.open_shards, meter, show, wait_for)
     try:
         return await feeder.run(cluster.watch())
     finally:
@@ -78,9 +85,9 @@ def _start_engines(settings: Settings) -> list[Any]:
         raise ConfigError("ray.may_grow needs a bound: set ray.num_engines to the number of engines that you want")
     if not settings.ray.may_grow and (cpus_wanted > num_cpus or number * need.num_gpus > num_gpus):
         raise ConfigError(
-            f"{number} engines and a rasterizer want {cpus_wanted:g} CPUs and {number * need.num_gpus:g} GPUs, and the "
-            f"cluster has {num_cpus:g} and {num_gpus:g}: set ray.num_engines to what fits, or add nodes, or, where the "
-            "cluster adds them by itself, set ray.may_grow=true"
+            f"{counted(number, 'engine')} and a rasterizer want {cpus_wanted:g} CPUs and {number * need.num_gpus:g} "
+            f"GPUs, and the cluster has {num_cpus:g} and {num_gpus:g}: set ray.num_engines to what fits, or add nodes, "
+            "or, where the cluster adds them by itself, set ray.may_grow=true"
         )
     options = EngineActor.options(num_gpus=need.num_gpus, num_cpus=need.num_cpus)
     return [options.remote(settings) for _ in range(number)]

@@ -47,12 +47,14 @@ class Feeder:
         max_open: int,
         meter: RunMeter,
         show: Callable[[Counter[str]], None],
+        wait_for: Callable[[str], None] = lambda what: None,
     ) -> None:
         self._shards = shards
         self._runners = runners
         self._max_open = max_open
         self._meter = meter
         self._show = show
+        self._wait_for = wait_for
         self._done: Tally = Counter()
         self._sums: dict[Any, FlowSums] = {}  # by runner, of its present life
         self._open: dict[Any, Collection[str]] = {}  # shards that runners work on, by their last answers
@@ -172,6 +174,8 @@ class Feeder:
 
     def _tell(self) -> Verdict | None:
         """Show and report what is done: shards that are finished, and pages of those that runners have open."""
+        if any(sums.engine_s for sums in self._sums.values()):
+            self._wait_for("reading the first pages")
         self._show(outcomes(self._counts))
         return self._meter.update(self._counts, self._sums.values())
 
