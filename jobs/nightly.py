@@ -14,7 +14,6 @@ import click
 from quire.config.settings import Settings
 from quire.errors import TooManyGone
 from quire.jobs.answer import begin_answer, json_option
-from quire.jobs.convert import convert
 from quire.jobs.ending import run
 from quire.jobs.exit_codes import EXIT_FAILED_PAGES
 from quire.jobs.night_report import NightReport
@@ -27,12 +26,15 @@ from quire.jobs.options import (
     settings_options,
     sources_and_output,
 )
-from quire.jobs.plan import Inputs
 from quire.jobs.retry import retry_option, with_failed
+from quire.jobs.terminal import Terminal
 from quire.nights.changes import Known, gone_objects, known_objects, next_night, unknown_refs
 from quire.nights.log import commit_night, latest_night, night_key
 from quire.nights.look_up import look_up
 from quire.records import DocumentRef, DocumentStatus
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
+from quire.run.observer import Observer
 from quire.storage import open_folder
 
 
@@ -82,20 +84,27 @@ def nightly_command(
     inputs = Inputs(sources, manifest, output, read_passwords(passwords))
     if retry_failed is not None:
         inputs = with_failed(inputs, settings, retry_failed)
-    report = run(nightly(inputs, settings, ray is not None, allow_deletions))
+    report = run(nightly(inputs, settings, ray is not None, allow_deletions, Terminal()))
     answer.fields = report.as_json()
     click.echo(report.describe())
     if report.has_failures(settings.flow.max_failed_share):
         context.exit(EXIT_FAILED_PAGES)
 
 
-async def nightly(inputs: Inputs, settings: Settings, use_ray: bool, allow_deletions: bool = False) -> NightReport:
+async def nightly(
+    inputs: Inputs,
+    settings: Settings,
+    use_ray: bool,
+    allow_deletions: bool = False,
+    observer: Observer | None = None,
+) -> NightReport:
     """List, convert what is new, and record the night. Raises `TooManyGone`.
 
     A night is recorded only if no other run recorded one since before this one listed, so a listing is never
     recorded over a newer one. Who comes second begins anew and finds little left to do.
     """
     inputs.insist()
+    observer = observer or Observer()
     started = time.monotonic()
     folder = open_folder(inputs.output, settings.storage)
     retry = [*inputs.retry, *([DocumentStatus.ENCRYPTED] if inputs.passwords else [])]
@@ -107,7 +116,7 @@ async def nightly(inputs: Inputs, settings: Settings, use_ray: bool, allow_delet
         if not allow_deletions:
             check_gone(known, listing, settings.nightly.max_gone_share)
         tonight = replace(inputs, listing=tuple(listing.values()), lost=lost)
-        account = await convert(tonight, settings, use_ray)
+        account = await convert(tonight, settings, use_ray, observer)
         refs = list(unknown_refs(known, listing, retry, account.bytes_again, account.objects_again))
         found = await asyncio.to_thread(look_up, folder, account.parts, refs, account.lost)
         if found.lost and not is_second_time:  # they changed while being read: list anew, and plan them again
@@ -116,7 +125,7 @@ async def nightly(inputs: Inputs, settings: Settings, use_ray: bool, allow_delet
         night = next_night(last, known, listing, found.contents)
         if night is None or await asyncio.to_thread(commit_night, folder, night):
             break
-        click.echo(f"another run recorded night {night.number} meanwhile; looking again", err=True)
+        observer.say(f"another run recorded night {night.number} meanwhile; looking again")
     seconds = time.monotonic() - started
     report = NightReport.of(inputs.output, night or last, night is not None, known, found, seconds)
     if night is not None:

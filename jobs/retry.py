@@ -9,11 +9,11 @@ from dataclasses import replace
 import click
 
 from quire.config.settings import Settings
-from quire.jobs.plan import Inputs
 from quire.planning.plan_log import CONVERTED
 from quire.quantities import counted
 from quire.records import DocumentStatus
 from quire.results.ledger import Row, take_account
+from quire.run.inputs import Inputs
 from quire.storage import open_folder
 
 retry_option = click.option(

@@ -19,9 +19,10 @@ from quire.engines.choose import refuse_contradictions
 from quire.engines.ladder import ladder
 from quire.errors import ConfigError, NotFound, StorageError
 from quire.jobs.options import settings_from_parameters
-from quire.jobs.plan import Inputs, check_modes
 from quire.planning.discover import discover, manifest_lines
 from quire.results.run_folder import refuse_other_settings
+from quire.run.inputs import Inputs
+from quire.run.plan import check_modes
 from quire.storage import open_folder
 from quire.storage.uris import SHARED_STORES, is_remote
 

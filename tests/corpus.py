@@ -10,10 +10,10 @@ from pathlib import Path
 from quire.config.sections import RenderSettings
 from quire.config.settings_file import load_settings
 from quire.jobs.bench.text_errors import character_error
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs
 from quire.rasterize.sandbox import Sandbox
 from quire.records import PageRange
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from tests.runs import documents_by_name, read_table
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"

@@ -20,10 +20,10 @@ from typing import Any, Protocol
 from quire.api.results import Run
 from quire.config.settings import Settings
 from quire.engines.scripted_engine import journal_counts
-from quire.jobs.convert import convert
 from quire.jobs.nightly import nightly
-from quire.jobs.plan import Inputs
 from quire.nights.log import latest_night
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from quire.storage import Folder, open_folder
 from tests import documents
 from tests.runs import command, read_table, scripted_settings, set_options

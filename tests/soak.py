@@ -34,8 +34,8 @@ from unittest import mock
 from quire.config.sections import StorageSettings
 from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from tests.conftest import TestBucket
 from tests.corpus import CORPUS, READ_WHOLE, read_and_check
 from tests.kills import WINDOW, KillPoint, KillRig, ray_cluster

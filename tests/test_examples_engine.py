@@ -9,18 +9,18 @@ import subprocess
 from pathlib import Path
 
 from tests.documents import LINE, pdf
+from tests.modules import ROOT
 from tests.runs import command
 from tests.waiting import BOUND_S
 
-_ROOT = Path(__file__).resolve().parents[1]
-_TOY = _ROOT / "examples" / "toy_engine"
+_TOY = ROOT / "examples" / "toy_engine"
 
 
 def test_a_toy_engine_is_added_as_its_readme_says_and_reads_a_page(tmp_path: Path) -> None:
-    for name in ("pipeline", "jobs"):
-        shutil.copytree(_ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(_TOY / "toy_engine.py", tmp_path / "pipeline/engines")
-    num_lines = _apply_edits(tmp_path / "pipeline/config/engines.py")
+    for name, place in (("pipeline", "quire"), ("jobs", "quire/jobs")):  # as they are installed
+        shutil.copytree(ROOT / name, tmp_path / place, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(_TOY / "toy_engine.py", tmp_path / "quire/engines")
+    num_lines = _apply_edits(tmp_path / "quire/config/engines.py")
     assert num_lines + len((_TOY / "toy_engine.py").read_text().splitlines()) < 60
 
     (tmp_path / "a.pdf").write_bytes(pdf([LINE]))

@@ -9,8 +9,8 @@ from typing import Any
 import pymupdf
 import pytest
 
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from tests import documents
 from tests.runs import read_table, scripted_settings
 

@@ -30,6 +30,7 @@ _LAYERS = (
     ("quire.conversion.", "quire.results."),
     ("quire.estimate.", "quire.meters.", "quire.nights."),
     ("quire.budget.", "quire.flows.", "quire.report."),
+    ("quire.run.",),
     ("quire.api.",),
     ("quire",),  # names what is in `api`
     ("quire.jobs.",),

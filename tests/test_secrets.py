@@ -15,7 +15,8 @@ from quire.errors import PageRejected, StorageError
 from quire.jobs import cli
 from quire.jobs.cli import main
 from quire.jobs.fault import fault_in_words
-from quire.jobs.plan import Inputs, make_plan
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from quire.secrets import holds_secret, is_secret, redacted, secret_values, without_secrets
 from quire.storage import open_folder
 from tests.conftest import TestBucket

@@ -21,13 +21,14 @@ from quire.engines.choose import make_engine
 from quire.engines.ladder import ladder
 from quire.flows.local import convert_locally
 from quire.jobs.bench.feed_pages import write_text
-from quire.jobs.plan import Inputs, make_plan
 from quire.planning.plan_log import planned_shards
 from quire.processes.cores import num_cores
 from quire.rasterize.sandbox import Sandbox
 from quire.records import PageImage
 from quire.results.run_folder import provenance
 from quire.results.write import ShardWriter
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from quire.storage import open_folder
 
 

@@ -52,5 +52,5 @@ def test_a_notebook_has_a_loop_already_and_a_real_engine_reads() -> None:
 def test_what_makes_no_sense_is_told_before_anything_starts() -> None:
     with pytest.raises(ConfigError, match="nearest known one is engine.modes"):
         quire.read_page(b"", engine={"name": "scripted", "mode": "x"})
-    with pytest.raises(ConfigError, match="engine.name"):
+    with pytest.raises(ConfigError, match="unknown engine 'none-such'"):
         quire.PageReader(engine="none-such")

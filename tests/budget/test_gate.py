@@ -20,13 +20,13 @@ from quire.engines.scripted_engine import journal_counts
 from quire.errors import RunStopped
 from quire.estimate.figures import Figure
 from quire.estimate.record import Estimate, write_estimate
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs
 from quire.planning.plan import cut_shards
 from quire.planning.plan_log import Planned, append_part, part_key, planned_shards
 from quire.records import Document, DocumentStatus
 from quire.results.ledger import Account, take_account
 from quire.results.usage import used_hours
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from quire.storage import open_folder
 from quire.storage.local import LocalFolder
 from quire.tables.keys import pages_key

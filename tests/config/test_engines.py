@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from pathlib import Path
 
 import pytest
 
@@ -14,15 +13,19 @@ from quire.config.results import fingerprint
 from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
 from quire.errors import ConfigError
-
-_ROOT = Path(__file__).resolve().parents[2]
+from tests.modules import modules
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
 def test_a_record_names_what_there_is(kind: EngineKind) -> None:
-    module, _, function = kind.starts.partition(":")
-    tree = ast.parse((_ROOT / module.replace(".", "/")).with_suffix(".py").read_text())
-    assert function in {node.name for node in tree.body if isinstance(node, ast.AsyncFunctionDef)}
+    for place, what in ((kind.starts, ast.AsyncFunctionDef), (kind.lacks, ast.FunctionDef)):
+        module, _, function = place.partition(":")
+        names = (
+            {node.name for node in ast.parse(modules()[module].read_text()).body if isinstance(node, what)}
+            if place
+            else {""}
+        )
+        assert function in names
     section = {field.name for field in dataclasses.fields(getattr(Settings(), kind.name))}
     assert set(kind.result_keys) <= section
     assert not kind.default_profile or kind.default_profile in PROFILES

@@ -17,8 +17,7 @@ from quire.errors import ConfigError
 from quire.jobs import settings_reference
 from quire.jobs.cli import quire
 from quire.jobs.settings import settings_command
-
-_ROOT = Path(__file__).resolve().parents[1]
+from tests.modules import ROOT
 
 
 def shown(*arguments: str) -> str:
@@ -95,7 +94,7 @@ def test_every_section_and_setting_says_what_it_is() -> None:
 
 
 def test_the_reference_in_docs_is_up_to_date() -> None:
-    text = (_ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
     assert text == settings_reference.reference(), "docs/settings.md is behind: run `make reference`"
 
 

@@ -12,11 +12,12 @@ import pytest
 from quire.config.sections import RenderSettings, StorageSettings
 from quire.conversion.document_budget import MAX_HUNG_PAGES, BudgetedRasterizer, within_budget
 from quire.flows.local import convert_with
-from quire.jobs.plan import Inputs, make_plan
 from quire.planning.plan_log import planned_shards
 from quire.rasterize.held_image import Hold, Rasterized, hold_for_once
 from quire.rasterize.sandbox import Sandbox
 from quire.records import Failure, Outcome, PageImage, PageRange, PageResult, RasterizedPage
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from quire.storage import open_folder
 from tests import documents
 from tests.rasterize.faults import write_faults

@@ -18,8 +18,6 @@ from quire.conversion.shard import Converter, check_complete, convert_shard
 from quire.engines.scripted_engine import journal_counts
 from quire.errors import AccountingError, NotFound, SettingsChanged
 from quire.flows.local import convert_locally
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs, make_plan
 from quire.planning.plan_log import part_keys, planned_shards, read_part
 from quire.rasterize.held_image import HeldImage, Hold, Rasterized
 from quire.records import (
@@ -37,6 +35,9 @@ from quire.records import (
 from quire.results.assemble import page_text
 from quire.results.ledger import take_account
 from quire.results.run_folder import claim
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from quire.storage import open_folder
 from tests import documents, runs
 from tests.runs import (

@@ -20,11 +20,13 @@ from quire.config.sections import RenderSettings, StorageSettings
 from quire.config.settings import Settings
 from quire.errors import CredentialsRefused, FolderNotFound, ObjectError, StorageError, Unreadable
 from quire.flows.local import convert_with
-from quire.jobs.plan import Inputs, plan_with
 from quire.planning.discover import discover
 from quire.planning.plan_log import planned_shards
 from quire.rasterize.sandbox import Sandbox
 from quire.records import DocumentRef
+from quire.run.inputs import Inputs
+from quire.run.observer import Observer
+from quire.run.plan import plan_with
 from quire.storage import open_folder
 from quire.storage.source_cache import SourceCache, SourceFile
 from quire.storage.system_errors import read_errors, write_errors
@@ -123,7 +125,7 @@ class Rig:
     async def plan(self, source: str = "", output: str = "out") -> dict[str, tuple[str, str]]:
         """Status and detail by the last part of a document's name."""
         inputs = Inputs((source or f"{self.bucket.uri}/in/",), (), str(self.folder / output))
-        await plan_with(self.sandbox, inputs, self.settings)
+        await plan_with(self.sandbox, inputs, self.settings, Observer())
         rows = read_table(self.folder / output, "plan").to_pylist()
         return {Path(row["uri"]).name: (row["status"], row["detail"]) for row in rows}
 

@@ -16,8 +16,9 @@ from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
 from quire.errors import MissingDependency
 from quire.flows.requirements import missing_for_engine, require, with_renderer
-from quire.jobs.plan import Inputs, make_plan
 from quire.results.run_folder import claim, refuse_other_settings
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from quire.storage import open_folder
 from tests.runs import scripted_settings, write_samples
 from tests.test_repository import _project

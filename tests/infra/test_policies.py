@@ -15,8 +15,8 @@ import pytest
 
 from quire.config.sections import StorageSettings
 from quire.errors import PermissionDenied
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from quire.storage import Folder, open_folder
 from tests.documents import pdf
 from tests.rigs.endpoint import Endpoint

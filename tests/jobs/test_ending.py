@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from quire.jobs.plan import Inputs, make_plan
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from tests import documents
 from tests.conftest import TestBucket
 from tests.rigs.fault_proxy import fault_proxy

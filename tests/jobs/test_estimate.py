@@ -13,11 +13,12 @@ from quire.config.sections import StorageSettings
 from quire.config.settings import Settings
 from quire.errors import ConfigError, StorageError
 from quire.estimate.record import Estimate
-from quire.jobs.convert import convert
 from quire.jobs.estimate import describe_estimate, describe_outcome, make_estimate
-from quire.jobs.plan import Inputs, make_plan
 from quire.planning.probe import Prober
 from quire.records import Document
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from quire.storage import open_folder
 from tests import documents
 from tests.conftest import TestBucket, keys_of

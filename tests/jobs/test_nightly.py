@@ -13,8 +13,9 @@ from quire.api.results import open_run
 from quire.engines.scripted_engine import journal_counts
 from quire.errors import ConfigError, NotFound, TooManyGone
 from quire.jobs.nightly import nightly
-from quire.jobs.plan import Inputs, make_plan
 from quire.nights.log import latest_night
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from tests import documents
 from tests.conftest import TestBucket
 from tests.nights import LivingBucket, LocalBucket, Nights, S3Bucket, go_through, sha256

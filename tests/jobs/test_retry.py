@@ -18,10 +18,9 @@ from quire.api.results import open_run
 from quire.config.sections import StorageSettings
 from quire.config.settings import Settings
 from quire.errors import RunStopped
-from quire.jobs.convert import convert, convert_command
+from quire.jobs.convert import convert_command
 from quire.jobs.night_report import NightReport
 from quire.jobs.nightly import nightly
-from quire.jobs.plan import Inputs, make_plan
 from quire.jobs.retry import with_failed
 from quire.jobs.status import describe_account
 from quire.planning.plan_log import part_keys, read_part
@@ -29,6 +28,9 @@ from quire.rasterize.sandbox import Sandbox
 from quire.report.funnel import funnel
 from quire.report.survey import survey
 from quire.results.ledger import Account, take_account
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from quire.storage import Folder, open_folder
 from tests import documents
 from tests.rasterize.faults import write_faults

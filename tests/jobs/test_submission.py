@@ -16,11 +16,12 @@ import pytest
 from click.testing import CliRunner
 
 from quire.errors import QuireError
-from quire.jobs.convert import convert, convert_command
+from quire.jobs.convert import convert_command
 from quire.jobs.options import settings_from_parameters
 from quire.jobs.packing import CREDENTIALS_FILE, command_line, pack_code, pack_credentials, pack_files
-from quire.jobs.plan import Inputs
 from quire.jobs.submit import _next_name, is_same_work, submit_command
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from quire.secrets import holds_secret
 from tests.conftest import TestBucket
 from tests.documents import pdf

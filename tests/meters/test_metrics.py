@@ -14,13 +14,14 @@ from quire.config.settings import Settings
 from quire.errors import ConfigError
 from quire.flows.converter import machinery
 from quire.flows.local import convert_locally
-from quire.jobs.plan import Inputs, make_plan
 from quire.meters.bottleneck import Bound, Verdict
 from quire.meters.flow_meter import RunMeter
 from quire.meters.metrics import METRICS, Report, outcomes, report_nothing, tally
 from quire.meters.metrics_port import metrics_port
 from quire.planning.plan_log import planned_shards
 from quire.records import Attempt, Failure, ImageInfo, Outcome, PageResult, Recognition
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from quire.storage import open_folder
 from tests.conftest import TestBucket
 from tests.documents import pdf

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from quire.config.page_choice import chosen
 from quire.config.sections import PlanSettings, StorageSettings
 from quire.errors import DamagedResults, StorageError
-from quire.jobs.plan import plan_totals
 from quire.planning.naming import collision_key
 from quire.planning.plan import cut_shards, plan
 from quire.planning.plan_log import Planned, part_key, part_keys, planned_shards, read_part, shards_of
 from quire.records import Document, DocumentRef, DocumentStatus
 from quire.results.ledger import take_account
+from quire.run.plan import plan_totals
 from quire.storage import Folder, ObjectInfo, open_folder
 from quire.storage.local import LocalFolder
 from quire.storage.uris import local_path

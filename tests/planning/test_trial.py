@@ -12,13 +12,16 @@ from quire.config.sections import StorageSettings
 from quire.config.settings import Settings
 from quire.engines.scripted_engine import journal_counts
 from quire.errors import ConfigError, SettingsChanged
-from quire.jobs.convert import convert, convert_command
+from quire.jobs.convert import convert_command
 from quire.jobs.nightly import nightly
-from quire.jobs.plan import Inputs, make_plan, plan_command
+from quire.jobs.plan import plan_command
 from quire.jobs.status import describe_limits, status_command
 from quire.planning.limits import limits
 from quire.results.assemble import page_text
 from quire.results.ledger import Account, take_account
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from quire.storage import Folder, open_folder
 from tests import documents
 from tests.runs import SCRIPTED, documents_by_name, read_table, scripted_settings, set_options, write_samples

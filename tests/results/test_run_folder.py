@@ -19,8 +19,6 @@ from quire.config.settings_file import load_settings
 from quire.errors import SettingsChanged
 from quire.estimate.record import Estimate, read_estimate, write_estimate
 from quire.jobs.answer import Answer
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs, make_plan
 from quire.jobs.status import status_command
 from quire.results.run_folder import (
     claim,
@@ -32,6 +30,9 @@ from quire.results.run_folder import (
     version,
     versions_of,
 )
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from quire.storage import Folder, open_folder
 from tests.documents import pdf
 from tests.runs import read_table, scripted_settings, write_samples

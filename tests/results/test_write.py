@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from quire.config.sections import StorageSettings
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs
 from quire.planning.plan_log import part_keys
 from quire.records import Document, DocumentStatus, Failure, Outcome, PageRange, PageResult, PageTiming, Shard
 from quire.results.finish import finish
 from quire.results.run_folder import provenance
 from quire.results.write import ShardWriter
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from quire.storage import Folder, ObjectInfo, open_folder
 from tests.runs import read_table, results, scripted_settings, write_samples
 

@@ -19,9 +19,9 @@ from ray.cluster_utils import Cluster
 
 from quire.config.settings import Settings
 from quire.engines.scripted_engine import journal_counts
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs
 from quire.results.ledger import Account
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from tests.kills import is_running
 from tests.rigs.endpoint import free_port
 from tests.rigs.prometheus import Prometheus, prometheus, require_prometheus

@@ -16,8 +16,8 @@ import pytest
 
 from quire.config.sections import StorageSettings
 from quire.errors import CredentialsRefused, PermissionDenied
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from quire.storage import Folder, open_folder
 from tests.conftest import TestBucket, keys_of
 from tests.rigs.fault_proxy import fault_proxy

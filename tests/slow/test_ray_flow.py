@@ -31,8 +31,6 @@ from quire.flows.on_ray.feeder import Feeder
 from quire.flows.on_ray.homes import home
 from quire.flows.on_ray.runner import RayEngineHost, RayRasterizer, RunnerActor, _next_unfetched
 from quire.flows.on_ray.workers import EngineActor, EngineWorker
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs, make_plan
 from quire.meters.bottleneck import FlowSums, Machinery
 from quire.meters.flow_meter import RunMeter
 from quire.meters.metrics import PAGES, outcomes, report_nothing
@@ -42,6 +40,9 @@ from quire.records import PageImage, PageRange, Recognition, Request, Shard
 from quire.results.ledger import Account, take_account
 from quire.results.run_folder import provenance
 from quire.results.usage import used_hours
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
+from quire.run.plan import make_plan
 from quire.storage import open_folder
 from tests import documents
 from tests.rigs.ray_cluster import START_TRIES

@@ -16,7 +16,7 @@ import pymupdf
 import pytest
 
 from quire.jobs.nightly import nightly
-from quire.jobs.plan import Inputs
+from quire.run.inputs import Inputs
 from tests import documents
 from tests.runs import read_table, scripted_settings
 from tests.waiting import BOUND_S

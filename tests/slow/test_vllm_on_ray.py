@@ -14,8 +14,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from quire.config.sections import StorageSettings
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from quire.storage import open_folder
 from tests.rigs.ray_nodes import head_node
 from tests.rigs.vllm_engines import vllm_settings

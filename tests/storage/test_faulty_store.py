@@ -7,8 +7,8 @@ import pytest
 
 from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from quire.storage import open_folder
 from tests.conftest import TestBucket
 from tests.rigs.fault_proxy import FaultRates, fault_proxy

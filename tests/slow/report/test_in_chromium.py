@@ -17,9 +17,9 @@ import pymupdf
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from quire.jobs.convert import convert
-from quire.jobs.plan import Inputs
 from quire.results.ledger import Account
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from tests import documents
 from tests.runs import quire, scripted_settings
 from tests.waiting import wait_in_loop
