@@ -15,7 +15,6 @@ from quire.errors import DamagedResults
 from quire.records import DocumentRef
 from quire.storage import Folder
 
-
 _NONE = b"{}\n"
 
 
