@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from quire.api.results import Run
 from quire.config.sections import StorageSettings
 from quire.errors import (
     ConfigError,
@@ -28,12 +29,16 @@ from quire.errors import (
 )
 from quire.planning.discover import discover
 from quire.records import DocumentRef
+from quire.run.convert import convert
+from quire.run.inputs import Inputs
 from quire.storage import open_folder, open_object
 from quire.storage.source_cache import SourceCache
+from tests import documents
 from tests.conftest import TestBucket, TestCloud, keys_of
 from tests.rigs.fault_proxy import FaultProxy, FaultRates, fault_proxy, serving
 from tests.rigs.object_server import Objects, serving_objects
 from tests.rigs.web_server import WebHandler
+from tests.runs import scripted_settings
 
 BODY = random.Random(0).randbytes(400_000)
 ANONYMOUS = StorageSettings(anonymous=True)
@@ -319,3 +324,38 @@ def test_a_manifest_mixes_all_kinds(
     assert "secret" not in refs[-1].uri
     with pytest.raises(NotFound, match="a URL with a query is not read"):
         cache.fetch_new(refs[-1])
+
+
+async def test_a_run_from_all_kinds_of_places_into_a_cloud(
+    web: Objects,
+    gs: TestCloud,
+    az: TestCloud,
+    cloud: TestCloud,
+    moto_bucket: TestBucket,
+    tmp_path: Path,
+) -> None:
+    """Planned, converted, finished, and done again without anything left to do."""
+    texts = {name: documents.pdf([name]) for name in ("local", "web", "google", "azure", "amazon")}
+    (tmp_path / "l.pdf").write_bytes(texts["local"])
+    web.put("", "/w.pdf", texts["web"])
+    gs.put("in/g.pdf", texts["google"])
+    az.put("in/a.pdf", texts["azure"])
+    moto_bucket.put("s.pdf", texts["amazon"])
+    uris = [str(tmp_path / "l.pdf"), f"{web.url}/w.pdf", f"{gs.uri}/in/g.pdf", f"{az.uri}/in/a.pdf"]
+    (tmp_path / "list.txt").write_text("\n".join([*uris, f"{moto_bucket.uri}/s.pdf"]))
+    settings = scripted_settings(tmp_path)
+    settings = replace(settings, storage=moto_bucket.settings)
+    inputs = Inputs((), (str(tmp_path / "list.txt"),), f"{cloud.uri}/out")
+    account = await convert(inputs, settings)
+    assert account.documents == {"ok": 5} and account.pages == {"ocr": 5}
+    results = Run(cloud.folder("out", settings.storage))
+    assert sorted(Path(row["source_uri"]).name for row in results.documents) == [
+        "a.pdf",
+        "g.pdf",
+        "l.pdf",
+        "s.pdf",
+        "w.pdf",
+    ]
+    assert len(list(cloud.folder("out").list("markdown/"))) == 5
+    again = await convert(inputs, settings)
+    assert again == account
