@@ -221,7 +221,7 @@ def _model_advice(settings: Settings) -> str:
 
 
 async def _read_page(engine: LocalEngine, settings: Settings) -> Finding:
-    request = ladder(settings)[0]
+    request = ladder(settings.engine)[0]
     started = time.monotonic()
     try:
         page, image = await rasterize_known_page(settings.render, request.mode)

@@ -58,7 +58,7 @@ async def make_estimate(
                 progress.show(counts)
 
             rasterizer = FetchingRasterizer(cache, sandbox, settings.plan.num_fetches)
-            mode, at_once = ladder(settings)[0].mode, settings.plan.num_fetches
+            mode, at_once = ladder(settings.engine)[0].mode, settings.plan.num_fetches
             seen = await survey(drawn, prober.probe, rasterizer, mode, at_once, observe)
     except BaseExceptionGroup as errors:
         raise first_cause(errors) from errors

@@ -74,7 +74,7 @@ def plan_command(
                 "--estimate reckons with all documents and pages: leave out --limit and --pages"
             )
         inputs.insist()
-        check_modes([request.mode for request in ladder(settings)])
+        check_modes([request.mode for request in ladder(settings.engine)])
         folder = open_folder(output, settings.storage)
         settings = with_renderer(settings, folder, Terminal().say)
         made = run(make_estimate(folder, inputs.refs(settings), settings, inputs.passwords))

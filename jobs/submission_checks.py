@@ -34,7 +34,7 @@ def check(parsed: click.Context) -> Settings:
     if parameters.get("ray") is not None:
         raise ConfigError("a job runs on the cluster that it is submitted to: say --address, and leave --ray out")
     Inputs(parameters["sources"], parameters["manifest"], parameters["output"]).insist()
-    check_modes([request.mode for request in ladder(settings)])
+    check_modes([request.mode for request in ladder(settings.engine)])
     refuse_contradictions(settings)
     for uri in _uris(parameters):
         _refuse_local(uri, settings.ray.shared_folders)

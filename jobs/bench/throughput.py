@@ -66,7 +66,7 @@ async def _render(plan_uri: str, settings: Settings) -> list[PageImage]:
             for shard in planned_shards(open_folder(plan_uri, StorageSettings()))
             for source in shard.ranges
             async for _, image in sandbox.rasterize(
-                Path(source.uri), source, range(source.start, source.stop), ladder(settings)[0].mode
+                Path(source.uri), source, range(source.start, source.stop), ladder(settings.engine)[0].mode
             )
             if image is not None
         ]
@@ -78,7 +78,7 @@ async def _bare_loop(images: list[PageImage], settings: Settings) -> float:
     started = time.perf_counter()
     engine = await make_engine(settings)
     slots = asyncio.Semaphore(engine.window)
-    request = ladder(settings)[0]
+    request = ladder(settings.engine)[0]
 
     async def read(image: PageImage) -> None:
         async with slots:

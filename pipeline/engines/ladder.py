@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from quire.config.sections import EngineSettings
-from quire.config.settings import Settings
 from quire.errors import ConfigError
 from quire.records import Request
 
 
-def ladder(settings: Settings) -> tuple[Request, ...]:
+def ladder(engine: EngineSettings) -> tuple[Request, ...]:
     """The attempts that a page may take, in order. Raises `ConfigError` for a rung that makes no sense."""
-    return tuple(_request(rung, settings.engine) for rung in settings.engine.modes)
+    return tuple(_request(rung, engine) for rung in engine.modes)
 
 
 def _request(rung: str, engine: EngineSettings) -> Request:

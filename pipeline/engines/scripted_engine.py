@@ -162,7 +162,7 @@ class ScriptedEngine:
 
 async def start(settings: Settings, _: int) -> ScriptedEngine:
     """The engine `scripted` of the settings."""
-    return ScriptedEngine(settings.scripted, ladder(settings)[0].mode)
+    return ScriptedEngine(settings.scripted, ladder(settings.engine)[0].mode)
 
 
 def scripted_text(page: PageImage, num_words: int) -> str:

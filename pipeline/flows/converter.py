@@ -42,7 +42,7 @@ def make_converter(
     return Converter(
         rasterizer=rasterizer,
         engine=engine,
-        ladder=ladder(settings),
+        ladder=ladder(settings.engine),
         admission=admission,
         write=write,
         observe=observe,

@@ -64,7 +64,7 @@ async def make_plan(inputs: Inputs, settings: Settings, observer: Observer | Non
 async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings, observer: Observer) -> PlanTotals:
     """`make_plan` with processes that go on to convert."""
     inputs.insist()
-    check_modes([request.mode for request in ladder(settings)])
+    check_modes([request.mode for request in ladder(settings.engine)])
     folder = open_folder(inputs.output, settings.storage)
     await asyncio.to_thread(refuse_other_settings, folder, settings)
     fingerprint = await asyncio.to_thread(fingerprint_in, folder, settings)

@@ -19,7 +19,7 @@ from quire.records import Request
 @pytest.mark.parametrize("engine", [kind.name for kind in KINDS if kind.has_model])
 def test_every_profile_gives_settings_that_hold(profile: Profile, engine: str) -> None:
     settings = load_settings(None, [f"engine.name={engine}", f"engine.profile={profile.name}"])
-    requests = ladder(settings)
+    requests = ladder(settings.engine)
     assert {request.mode for request in requests} <= set(MODES)
     if engine == "http":
         assert all(MODES[request.mode].fit == "own" for request in requests), "one view of the page"
@@ -34,7 +34,7 @@ def test_a_profile_fills_in_what_is_not_said() -> None:
     engine = settings.engine
     assert (engine.profile, engine.model) == ("deepseek-ocr", "deepseek-ai/DeepSeek-OCR")
     assert (engine.prompt, engine.ngram_size, engine.ngram_window) == ("Read.", 30, 128)
-    assert ladder(settings) == (Request("base", "Read.", 0.0, 8192), Request("gundam", "Read.", 0.0, 8192))
+    assert ladder(settings.engine) == (Request("base", "Read.", 0.0, 8192), Request("gundam", "Read.", 0.0, 8192))
 
 
 def test_engines_without_a_model_take_no_profile() -> None:
@@ -47,7 +47,7 @@ def test_engines_without_a_model_take_no_profile() -> None:
 
 def test_rungs_with_a_temperature_of_their_own() -> None:
     modes = 'engine.modes=["base", "gundam", "gundam@0.4"]'
-    requests = ladder(load_settings(None, ["engine.name=vllm", modes, "engine.temperature=0.1"]))
+    requests = ladder(load_settings(None, ["engine.name=vllm", modes, "engine.temperature=0.1"]).engine)
     assert [(request.mode, request.temperature) for request in requests] == [
         ("base", 0.1),
         ("gundam", 0.1),
@@ -58,7 +58,7 @@ def test_rungs_with_a_temperature_of_their_own() -> None:
 @pytest.mark.parametrize("rung", ["base@", "base@hot", "base@3", "base@-1", "base@nan", "base@0.1@0.2"])
 def test_rungs_that_make_no_sense(rung: str) -> None:
     with pytest.raises(ConfigError, match="mode@temperature"):
-        ladder(load_settings(None, [f'engine.modes=["{rung}"]']))
+        ladder(load_settings(None, [f'engine.modes=["{rung}"]']).engine)
 
 
 @pytest.mark.parametrize(
