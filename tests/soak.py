@@ -39,7 +39,7 @@ from quire.run.inputs import Inputs
 from tests.conftest import TestBucket
 from tests.corpus import CORPUS, READ_WHOLE, read_and_check
 from tests.kills import WINDOW, KillPoint, KillRig, ray_cluster
-from tests.nights import LivingBucket, LocalBucket, Nights, S3Bucket, go_through
+from tests.night_by_night import LivingBucket, LocalBucket, Nights, S3Bucket, go_through
 from tests.rigs.endpoint import Endpoint
 from tests.rigs.fault_proxy import FaultRates, fault_proxy
 from tests.rigs.holding_proxy import Hold

@@ -62,7 +62,11 @@ def test_ctrl_c_ends_the_work_before_it_is_raised() -> None:
             await asyncio.sleep(0)
             steps.append("ended")
 
-    with pytest.raises(KeyboardInterrupt):
-        wait_for(work())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs have not
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            wait_for(work())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert steps == ["ended"]
     assert not [thread for thread in threading.enumerate() if thread.name == "quire"]

@@ -31,7 +31,7 @@ from quire.storage import open_folder
 from quire.storage.local import LocalFolder
 from quire.tables.keys import pages_key
 from tests import documents
-from tests.nights import sha256
+from tests.night_by_night import sha256
 from tests.runs import SCRIPTED, quire, results, scripted_settings, set_options, write_samples
 from tests.waiting import wait_in_loop
 

@@ -16,6 +16,7 @@ from quire.config.settings import Settings
 from quire.config.settings_file import load_settings
 from quire.errors import MissingDependency
 from quire.flows.requirements import missing_for_engine, require, with_renderer
+from quire.jobs.terminal import Terminal
 from quire.results.run_folder import claim, refuse_other_settings
 from quire.run.inputs import Inputs
 from quire.run.plan import make_plan
@@ -84,7 +85,7 @@ async def test_without_mupdf_a_new_folder_is_pdfiums_and_stays_so(
     inputs, settings = Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out")), scripted_settings(tmp_path)
     with monkeypatch.context() as context:
         context.setitem(sys.modules, "pymupdf", None)
-        await make_plan(inputs, settings)
+        await make_plan(inputs, settings, Terminal())
     said = capsys.readouterr().err
     assert said.count("PyMuPDF is not installed: pdfium renders") == 1 and "quire-ocr[mupdf]" in said
     described = json.loads((tmp_path / "out/quire.json").read_text())

@@ -18,7 +18,7 @@ from quire.run.inputs import Inputs
 from quire.run.plan import make_plan
 from tests import documents
 from tests.conftest import TestBucket
-from tests.nights import LivingBucket, LocalBucket, Nights, S3Bucket, go_through, sha256
+from tests.night_by_night import LivingBucket, LocalBucket, Nights, S3Bucket, go_through, sha256
 from tests.runs import SCRIPTED, quire, read_table, scripted_settings, set_options
 from tests.waiting import wait_for, wait_for_end
 

@@ -59,7 +59,7 @@ def write_hard(tmp_path: Path, faults: dict[str, str]) -> None:
 def faulty_machine() -> Generator[None]:
     """Within it pages fail as the documents say, and not outside."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("quire.jobs.convert.Sandbox", partial(Sandbox, target="tests.rasterize.faults:FaultyWorker"))
+        patch.setattr("quire.run.convert.Sandbox", partial(Sandbox, target="tests.rasterize.faults:FaultyWorker"))
         yield
 
 

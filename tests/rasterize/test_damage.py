@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import random
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -15,7 +16,6 @@ import pytest
 from PIL import Image
 
 from quire.config.sections import RenderSettings
-from quire.rasterize import sandbox as sandbox_module
 from quire.rasterize.sandbox import Sandbox
 from tests import documents
 from tests.rasterize.rasterizing import render_one
@@ -80,7 +80,7 @@ def page_of(picture: tuple[Callable[[], bytes], str, dict[str, object]], stamp: 
 @pytest.fixture(params=["mupdf first", "pdfium first", "pdfium alone"])
 def one_of_three(request: pytest.FixtureRequest, make_sandbox: Make, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     if request.param == "pdfium alone":
-        monkeypatch.setattr(sandbox_module.importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setitem(sys.modules, "pymupdf", None)
     renderer = request.param.partition(" ")[0]
     return make_sandbox(RenderSettings(renderer=renderer))
 

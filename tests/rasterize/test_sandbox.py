@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from PIL import Image
 
 from quire.config.sections import RenderSettings
 from quire.errors import ConfigError, MissingDependency, QuireError
-from quire.rasterize import sandbox as sandbox_module
 from quire.rasterize.sandbox import Sandbox
 from tests import documents
 from tests.rasterize.faults import write_faults
@@ -364,13 +364,14 @@ async def test_a_file_replaced_between_two_pages_gives_no_mixed_document(sandbox
 async def test_without_mupdf_pdfium_does_all_and_mupdf_is_refused(
     make_sandbox: Make, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pymupdf", None)
     with pytest.raises(MissingDependency, match="--renderer pdfium"):
-        make_sandbox()
-    sandbox = make_sandbox(RenderSettings(renderer="pdfium"))
+        make_sandbox(RenderSettings(renderer="mupdf"))
+    sandboxes = [make_sandbox(settings) for settings in (RenderSettings(), RenderSettings(renderer="pdfium"))]
     monkeypatch.undo()
-    page = await render_one(sandbox, write(PAGE))
-    assert (page.renderer, page.failure) == ("pdfium", None)
+    for sandbox in sandboxes:
+        page = await render_one(sandbox, write(PAGE))
+        assert (page.renderer, page.failure) == ("pdfium", None)
 
 
 async def test_images_go_to_pillow(sandbox: Sandbox, write: Write) -> None:

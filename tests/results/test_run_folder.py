@@ -20,6 +20,7 @@ from quire.errors import SettingsChanged
 from quire.estimate.record import Estimate, read_estimate, write_estimate
 from quire.jobs.answer import Answer
 from quire.jobs.status import status_command
+from quire.jobs.terminal import Terminal
 from quire.results.run_folder import (
     claim,
     fingerprint_in,
@@ -166,7 +167,7 @@ async def test_a_run_and_its_status_say_that_versions_changed(
     write_samples(tmp_path / "in", 1)
     settings = scripted_settings(tmp_path)
     write_as_before(output, settings)
-    await make_plan(Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out")), settings)
+    await make_plan(Inputs((str(tmp_path / "in"),), (), str(tmp_path / "out")), settings, Terminal())
     assert "was begun with other versions: quire 0.0.1 → " in capsys.readouterr().err
     answer = Answer()
     status, _ = (

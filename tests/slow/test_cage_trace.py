@@ -24,6 +24,7 @@ pytestmark = [
 
 _RENDER = "from tests.corpus import render_first_pages; render_first_pages()"
 _TRACED = "trace=socket,connect,bind,sendmmsg,execve,open,openat,creat"
+_STARTED = '"quire.processes.child_process'  # strace shows the first 32 characters
 _ROOT = Path(__file__).resolve().parents[2]
 _READABLE = (
     *(
@@ -65,5 +66,5 @@ def test_no_socket_and_no_other_file_over_the_whole_corpus(tmp_path: Path) -> No
 def _life_of_child(trace: str) -> list[str]:
     """The calls of a child process from when it is Python, nothing for other processes."""
     calls = trace.splitlines()
-    starts = [number for number, call in enumerate(calls) if "quire.processes.child_process_main" in call]
+    starts = [number for number, call in enumerate(calls) if _STARTED in call]
     return calls[starts[-1] + 1 :] if starts else []

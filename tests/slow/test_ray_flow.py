@@ -358,7 +358,7 @@ def test_documents_of_one_machine_are_refused_where_there_are_others(tmp_path: P
     there = PageRange("s3://b/a.pdf", "etag", 10, "ab" * 32, "application/pdf", 5, 0, 5)
     here = replace(there, uri=str(tmp_path / "a.pdf"))
     shards = [Shard("one", (there,)), Shard("two", (there, here))]
-    found = on_ray._on_s3(shards)
+    found = on_ray._on_stores(shards)
     assert next(found) is shards[0]
     with pytest.raises(ConfigError, match=r"a\.pdf is on this machine"):
         next(found)
