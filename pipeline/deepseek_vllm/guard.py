@@ -4,7 +4,7 @@
 vLLM has two model runners, each with its own kind of processor. It loads a processor by one name, before it says which
 runner it took. So `NgramGuard` is a subclass of both kinds, and making one gives the kind that fits. The first runner
 counts requests by row of the batch and appends tokens to Python lists; the second (the default in vLLM 0.32 where
-Triton is installed) gives each request a slot for its lifetime and keeps all tokens on the device.
+Triton is available) gives each request a slot for its lifetime and keeps all tokens on the device.
 
 It does not know DeepSeek's parameters, nor how the ban is computed: `ngram_ban.py` does.
 """

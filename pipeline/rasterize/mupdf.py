@@ -150,9 +150,9 @@ def _file_name(specification: Any) -> str:
 
 
 def _mend(page: Any) -> bool:
-    """Ignore a crop box that leaves nothing of the page, a rotation that is no quarter turn, and a unit of 0, as
-    browsers do. MuPDF would draw nothing for the first and the last, and turn by the nearest quarter. Returns whether
-    there was something to mend."""
+    """Ignore a crop box that leaves nothing of the page, a rotation that is no quarter turn, and a unit of 0 or less,
+    as browsers do. MuPDF would draw nothing for the first and the last, and turn by the nearest quarter. Returns
+    whether there was something to mend."""
     entries = _mupdf.pdf_page_from_fz_page(page.this).obj()
     crop = _mupdf.pdf_dict_get_inheritable(entries, _mupdf.PDF_ENUM_NAME_CropBox)
     media = _rectangle(_mupdf.pdf_dict_get_inheritable(entries, _mupdf.PDF_ENUM_NAME_MediaBox))
