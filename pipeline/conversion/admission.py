@@ -1,7 +1,7 @@
-"""How many pages may be in the air: bounded by bytes, and by what the engine wants.
+"""How many pages may be in flight: bounded by bytes, and by what the engine wants.
 
-A page is in the air from the moment its rasterization is asked for until its outcome is known. Its size is an estimate
-until its image is there, and nothing from when the engine has read the image.
+A page is in flight from the request to rasterize it until its outcome is known. Its size is an estimate until its image
+is there, and 0 once the engine has read the image.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Ticket:
         self.is_open = True
 
     def resize(self, num_bytes: int) -> None:
-        """What the page holds now: its true size when its image is there, nothing when that was let go. Never waits:
-        the memory is already taken."""
+        """Set the bytes that the page holds now: its true size when its image is there, 0 when the image was released.
+        Never waits: the memory is already taken."""
         if self.is_open:
             self._admission.change(0, num_bytes - self.num_bytes)
             self.num_bytes = num_bytes
@@ -32,10 +32,10 @@ class Ticket:
 
 
 class Admission:
-    """Admits pages while fewer than `max_pages()` and `max_bytes` are in the air.
+    """Admits pages while fewer than `max_pages()` and `max_bytes` are in flight.
 
-    `max_pages` is asked each time, since an engine's window may change. A request larger than one of
-    the budgets is admitted when nothing else uses it.
+    `max_pages` is asked each time, since an engine's window may change. A request larger than one of the budgets is
+    admitted when nothing else uses that budget.
     """
 
     def __init__(self, max_pages: Callable[[], int], max_bytes: int) -> None:

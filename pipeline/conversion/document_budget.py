@@ -1,11 +1,11 @@
 """What one document may cost: after so many pages that hang, the rest of it is not tried.
 
 The rule: of a document's pages in one shard, in their order, `MAX_HUNG_PAGES` may hit the limit of CPU time; every page
-after those fails as `document_budget`. It is made of pages and the plan alone, so that no worker, order, kill or
-resumption shows in it: a page that was rendered before the rule was known to apply to it is given up all the same.
+after those fails as `document_budget`. The rule depends on the pages and the plan alone: workers, order, kills and
+resumptions change nothing. So a page that was rendered before the rule was known to apply to it fails all the same.
 
-So a document of n shards costs at most n x `MAX_HUNG_PAGES` times a page's limit, for each renderer, and the pages that
-are in the air when the last of these hangs. Does not know why pages hang.
+So a document of n shards costs at most n x `MAX_HUNG_PAGES` times a page's limit, for each renderer, plus the pages
+that are in flight when the last of these hangs. Does not know why pages hang.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from quire.rasterize.held_image import Hold, Rasterized
 from quire.records import Failure, ImageT, Outcome, PageRange, PageResult, RasterizedPage
 
 MAX_HUNG_PAGES = 5
-"""Some pages of a good document may be too much for every renderer (maps, say); a document that is made to hang, or a
-renderer that cannot do it, has them in a row."""
+"""Some pages of a good document may be too much for every renderer (maps, say). A document that is made to hang, or one
+that the renderer cannot draw, has them in a row."""
 _HUNG = "render_timeout"
 _FAILURE = Failure(
     "rasterize",
@@ -55,7 +55,7 @@ class BudgetedRasterizer(Generic[ImageT]):
 
 
 def within_budget(results: Sequence[PageResult]) -> Iterator[PageResult]:
-    """A shard's results, each document's in the order of its pages, by the rule."""
+    """Apply the rule to a shard's results, in which each document's pages are in order."""
     num_hung: Counter[str] = Counter()
     for result in results:
         if num_hung[result.doc_id] >= MAX_HUNG_PAGES:

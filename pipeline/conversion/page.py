@@ -1,9 +1,8 @@
 """One page's attempts: from its first image to its one outcome.
 
-The ladder of attempts is data: a page that loops, is cut off or comes back empty at one rung is rasterized again for
-the next.
-A page that the engine rejects fails at once, since it would be rejected again. Whatever happens, the page ends
-in exactly one `PageResult`.
+The ladder of attempts is data, each attempt one rung: a page that loops, is cut off or comes back empty at one rung is
+rasterized again for the next. A page that the engine rejects fails at once, since it would be rejected again. Whatever
+happens, the page ends in exactly one `PageResult`.
 
 Does not know how pages are rasterized, which engine reads them, or where rows go.
 """
@@ -87,7 +86,7 @@ class PageReader(Generic[ImageT]):
         for rung, request in enumerate(self.ladder):
             if rung > 0:
                 if image is not None:
-                    image.let_go()  # no engine wants the rung before once more
+                    image.let_go()  # the previous rung's image is not needed again
                 page, image = await self.rasterize_again(page.page_index, request.mode)
             result = _begun_anew(result, page)
             if page.failure is not None or image is None:
@@ -127,8 +126,8 @@ class PageReader(Generic[ImageT]):
         return self._judged(recognition, request, result, ink_map)
 
     async def _recognize(self, image: HeldImage[ImageT], request: Request, page_index: int) -> Recognition:
-        """One attempt, with a new image should the first be lost before the engine had read it. Raises
-        `QuireError` if images keep being lost: that is the cluster's fault and no outcome of the page."""
+        """One attempt. If the image is lost before the engine has read it, a new one is made. Raises `QuireError` if
+        images keep being lost: that is the cluster's fault, not the page's."""
         for _ in range(_MAX_LOST_IMAGES):
             try:
                 return await self.engine.recognize(image, request)
@@ -169,7 +168,7 @@ class PageReader(Generic[ImageT]):
 
 
 def _begun_anew(result: PageResult, page: RasterizedPage) -> PageResult:
-    """For the next rung: nothing of the page counts as read, whatever the rung before made of it."""
+    """The result to begin a rung with: nothing that the rung before read is kept."""
     return replace(
         result,
         outcome=Outcome.FAILED,

@@ -2,9 +2,9 @@
 
     ranges ─ admit ─► rasterize ─► recognize ─► collect ─► check ─► write
 
-`convert_shard` knows nothing of processes, machines or Ray: what it is given to rasterize and to recognize
-with may live anywhere. It holds a shard's finished pages in memory (at most 256), and images only as many as
-`Admission` lets in and as long as an engine has not read them.
+`convert_shard` knows nothing of processes, machines or Ray: its rasterizer and its engine may run anywhere. It holds a
+shard's finished pages in memory (at most 256), and only as many images as `Admission` lets in, each until an engine has
+read it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Converter(Generic[ImageT]):
     observe: PageObserver
     keep_headers_and_footers: bool
     parser: Parser
-    commits: Executor | None = None  # where `write` waits for the store; None: where asyncio has all that waits
+    commits: Executor | None = None  # runs `write`, which waits for the store; None: asyncio's default executor
     max_chunk_pages: int = 16
 
     @property
@@ -66,8 +66,8 @@ class Converter(Generic[ImageT]):
 async def convert_shard(
     shard: Shard, converter: Converter[ImageT], admitted: Callable[[], object] = lambda: None
 ) -> None:
-    """Convert and commit one shard. Calls `admitted` when all its pages are, so that another shard may come. Raises for
-    faults that are no page's: the store, the engines, a bug."""
+    """Convert and commit one shard. Calls `admitted` when all its pages are admitted, so that another shard may start.
+    Raises for faults that are not a page's: the store, the engines, a bug."""
     converter = replace(converter, rasterizer=BudgetedRasterizer(converter.rasterizer))
     pages: list[tuple[PageResult, PageTiming]] = []
     try:
@@ -89,7 +89,7 @@ async def convert_shard(
 
 
 class ShardQueue:
-    """Shards for several takers, read from the plan as they are wanted."""
+    """Shards for several consumers, read from the plan as they are asked for."""
 
     def __init__(self, shards: Iterable[Shard]) -> None:
         self._shards = iter(shards)
@@ -99,7 +99,7 @@ class ShardQueue:
     async def take(self) -> Shard | None:
         """The next shard, or None when there are no more. Reads in a thread: a part of the plan may be fetched."""
         async with self._lock:
-            if self._is_empty:  # hundreds of takers may ask
+            if self._is_empty:  # hundreds of consumers may ask
                 return None
             shard = await asyncio.to_thread(next, self._shards, None)
             self._is_empty = shard is None
@@ -107,8 +107,9 @@ class ShardQueue:
 
 
 async def convert_shards(shards: Iterable[Shard], converter: Converter[ImageT], max_open: int) -> None:
-    """Convert shards in order. The next one is opened when all pages of those before it are admitted, so that engines
-    want for nothing while shards wait for their slowest pages; `max_open` bounds what waits with them in memory."""
+    """Convert shards in order. The next shard is opened when all pages of those before it are admitted, so that engines
+    have work while shards wait for their slowest pages. `max_open` bounds the open shards, and so what waits in
+    memory."""
     queue, turn = ShardQueue(shards), asyncio.Lock()
 
     async def work() -> None:
@@ -166,7 +167,7 @@ async def _convert_chunk(
             ticket.resize(0)
         result, timing = await reader.read(page, image)
         if image is not None:
-            image.let_go()  # or the rasterizer, which has it until its next page, would hold it uncounted
+            image.let_go()  # else the rasterizer, which has it until its next page, would hold it uncounted
         ticket.give_back()
         collect((result, timing))
         converter.observe(result)

@@ -4,14 +4,14 @@
       ─► SAM-B       patches of 16 px; windowed attention, global in some layers     (side/16)² x 768
       ─► two convolutions of stride 2                                                (side/64)² x 1024
       ─► CLIP-L      fed with them instead of pixels; its class token is dropped     (side/64)² x 1024
-      ─► both beside each other, one linear layer                                    (side/64)² x width
+      ─► both concatenated, then one linear layer                                    (side/64)² x width
     page = tiles put together into one grid, then the whole page, each row ended by a newline; one separator
 
-Views of one size are encoded together whatever page they belong to, as many at once as the memory budget
-allows. Modules are named after the published checkpoint's tensors. The architecture is that of
-https://github.com/deepseek-ai/DeepSeek-OCR (MIT), written anew.
+Views of one size are encoded together whatever page they belong to, as many at once as the memory budget allows.
+Modules are named after the published checkpoint's tensors. The architecture is that of
+https://github.com/deepseek-ai/DeepSeek-OCR (MIT), written again.
 
-It does not know vLLM, nor which mode a page has: sizes and grids say all.
+It does not know vLLM, nor a page's mode: sizes and grids are enough.
 """
 
 from __future__ import annotations
@@ -136,8 +136,9 @@ class DeepEncoder(nn.Module):
 
     @torch.inference_mode()
     def forward(self, pages: Sequence[Sequence[Tensor]], tile_cols: Sequence[int]) -> list[Tensor]:
-        """Encode pages: each its views, (side, side, 3) uint8 on any device, tiles row by row and the whole page
-        last, and its number of tile columns. Returns (tokens, width) a page, in the weights' type, on their device.
+        """Encode pages. Each is its views, (side, side, 3) uint8 on any device, tiles row by row and the whole page
+        last; `tile_cols` has its number of tile columns. Returns (tokens, width) a page, in the weights' type, on their
+        device.
         """
         features = iter(self._encode([view for page in pages for view in page]))
         return [

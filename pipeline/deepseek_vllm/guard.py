@@ -1,10 +1,10 @@
 """The repetition guard as vLLM's logits processor. A request asks for it in `SamplingParams.extra_args`
 (`NgramRule.extra_args`); an engine loads it with `logits_processors=[GUARD]` (`guard_proof.py`).
 
-vLLM has two model runners, each with a kind of processor of its own, and loads a processor by one name, before it
-says which runner it took: `NgramGuard` passes for both and becomes the one that fits. The first runner counts
-requests by row of the batch and appends tokens to Python lists; the second (standard in vLLM 0.32 where
-Triton is) gives each request a slot for its life and keeps all tokens on the device.
+vLLM has two model runners, each with its own kind of processor. It loads a processor by one name, before it says which
+runner it took. So `NgramGuard` is a subclass of both kinds, and making one gives the kind that fits. The first runner
+counts requests by row of the batch and appends tokens to Python lists; the second (the default in vLLM 0.32 where
+Triton is available) gives each request a slot for its lifetime and keeps all tokens on the device.
 
 It does not know DeepSeek's parameters, nor how the ban is computed: `ngram_ban.py` does.
 """
@@ -40,7 +40,7 @@ class NgramGuard(BatchProcessor, SlotProcessor):
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
-        """Raise `ValueError` for parameters that cannot be meant: vLLM then refuses the request alone."""
+        """Raise `ValueError` for parameters that make no sense: vLLM then refuses this request only."""
         rule_of(sampling_params.extra_args)
 
 
@@ -69,7 +69,7 @@ class BatchGuard(BatchProcessor):
         self._slots = torch.empty(0, dtype=torch.int32, device=self._device)
 
     def is_argmax_invariant(self) -> bool:
-        """False: vLLM skips processors that are, at temperature 0."""
+        """False: at temperature 0, vLLM skips processors that are argmax-invariant."""
         return False
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
@@ -121,7 +121,7 @@ class SlotGuard(SlotProcessor):
         return rule is not None
 
     def apply(self, logits: Tensor, ctx: Any) -> Tensor:
-        """`ctx.pos` is the position of the last token that each row has. It is in the table by now."""
+        """`ctx.pos` is the position of each row's last token, which is in the table by now."""
         if self._has_rule[ctx.idx_mapping_np].any():
             slots, ends = ctx.expanded_idx_mapping, ctx.pos + 1
             num_output_tokens = ends - self._states.prompt_len.gpu[slots]

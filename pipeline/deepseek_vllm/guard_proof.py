@@ -1,4 +1,5 @@
-"""Proof at start-up that the installed vLLM applies the repetition guard at temperature 0: some did not, silently.
+"""Proof at start-up that the installed vLLM applies the repetition guard at temperature 0: some versions silently did
+not.
 
 A bias makes one token win every step, whatever model and prompt. Without the guard the answer is that token over
 and over; with it no pair of tokens may come twice. Both are asked for at once, in a handful of tokens.

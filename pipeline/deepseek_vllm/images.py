@@ -1,7 +1,7 @@
 """A plain image → the views of a Gundam page, as DeepSeek's own preprocessing makes them.
 
-For servers: whoever asks `vllm serve` sends a picture of any size. Quire itself never comes here: its rasterizer
-renders each view at its own size. It does not know vLLM.
+For servers: a client of `vllm serve` sends a picture of any size. Quire itself never uses this: its rasterizer renders
+each view at its own size. It does not know vLLM.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ class PageViews:
         return num_image_tokens(self.views[-1].shape[0], self.tile_cols, self.tile_rows)
 
     def check(self) -> None:
-        """Raise `ValueError` unless the views are what the mode says. An engine must not get any others: a size
-        that it does not expect would end it, not the request."""
+        """Raise `ValueError` unless the views are what the mode says. An engine must not get any others: a size that it
+        does not expect would end the engine, not only the request."""
         mode = MODES.get(self.mode)
         if mode is None or not mode.side_px:
             known = ", ".join(name for name, each in MODES.items() if each.side_px)
@@ -86,7 +86,7 @@ def _prompt(prompt: str, item: PageViews | Tensor, identity: str) -> Prompt:
 
 
 def _tensor(pixels: Pixels) -> Tensor:
-    """Arrays out of shared memory are read-only, which PyTorch cannot express and warns of. Nobody writes."""
+    """Arrays in shared memory are read-only; PyTorch cannot express that and warns. Nothing writes to them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(pixels)

@@ -1,10 +1,9 @@
 """No n-gram twice within a window: DeepSeek's guard against repetition, for a whole batch at once.
 
-A token is banned if it would complete an n-gram that lies in full within the last `window_size` output tokens.
-The rule is the one of DeepSeek's `NoRepeatNGramLogitsProcessor` over output tokens alone, as vLLM has it. Written
-by lags: the token `lag` places back may not follow again if the last n - 1 tokens equal those `lag` places before
-them. All lags of all requests are compared in one step on the device, without a loop over requests and without
-waiting for the device.
+A token is banned if it would complete an n-gram that lies in full within the last `window_size` output tokens. The rule
+is the one of DeepSeek's `NoRepeatNGramLogitsProcessor` over output tokens alone, as vLLM has it. In terms of lags: the
+token `lag` places back may not follow again if the last n - 1 tokens equal those `lag` places before them. All lags of
+all requests are compared in one step on the device, without a loop over requests and without waiting for the device.
 
 It does not know vLLM: `guard.py` ties it to a batch there.
 """
@@ -113,7 +112,7 @@ class NgramBan:
         banned = self._is_repeat(recent, rules[:, 0:1])
         banned &= self._lags[: self._num_lags] <= rules[:, 1:2]
         banned &= (candidates[:, :, None] != rules[:, None, 2:]).all(-1)
-        # The same token stands at several lags: the least of its values wins, whatever the order.
+        # The same token may stand at several lags: its smallest value wins, whatever the order.
         ceiling = torch.where(banned, -torch.inf, torch.inf).to(logits.dtype)
         logits.scatter_reduce_(1, candidates.clamp(min=0).long(), ceiling, "amin")
 
@@ -134,7 +133,8 @@ class NgramBan:
         return is_equal.view(torch.uint8).amin(1).view(torch.bool)  # on a CPU three times as fast as `all`
 
     def _upload(self) -> None:
-        """Per slot n, the number of lags, then the whitelist, with what is no token; and the extent over all."""
+        """Send a row per slot: n, the number of lags, the whitelist, padded with `_UNKNOWN`. Note the largest n and
+        lags."""
         rules = self._rules.values()
         self._longest_ngram = max(rule.ngram_size for rule in rules)
         self._num_lags = max(rule.num_lags for rule in rules)
@@ -149,7 +149,7 @@ class NgramBan:
 
 
 class OutputHistory:
-    """The last output tokens of each request on the device, kept up from the lists that they are appended to."""
+    """The last output tokens of each request on the device, kept up to date from vLLM's lists."""
 
     def __init__(self, num_slots: int, device: torch.device) -> None:
         self._device = device
@@ -161,7 +161,8 @@ class OutputHistory:
         self._slots = np.empty(0, dtype=np.int32)
 
     def follow(self, lists: Mapping[int, list[int]]) -> None:
-        """From now on, by slot, the lists to follow: those of before, new ones, and no others."""
+        """Set the lists to follow, by slot, in place of those before. One that was followed already is not read
+        again."""
         for slot, output in lists.items():
             if self._lists.get(slot) is not output:
                 self._num_known[slot] = 0
@@ -169,7 +170,7 @@ class OutputHistory:
         self._slots = np.fromiter(lists, dtype=np.int32, count=len(lists))
 
     def catch_up(self) -> None:
-        """Bring the device up to date with the lists. As a rule each grew by one token: these go together."""
+        """Bring the device up to date with the lists. Usually each list grew by one token: these are sent together."""
         lists = self._lists.values()
         lengths = np.fromiter(map(len, lists), dtype=np.int32, count=len(lists))
         last = np.fromiter((output[-1] if output else _UNKNOWN for output in lists), np.int32, len(lists))
@@ -183,7 +184,7 @@ class OutputHistory:
         self._write(np.concatenate(pieces, axis=1))
 
     def _piece(self, slot: int) -> NDArray[np.int32]:
-        """(3, tokens): what one list has that the device has not. One that became shorter is read anew."""
+        """(3, tokens): what one list has and the device lacks. A list that became shorter is read again."""
         output = self._lists[slot]
         known = int(self._num_known[slot])
         start = max(len(output) - LARGEST_WINDOW, known if known < len(output) else 0)

@@ -1,9 +1,9 @@
 """vLLM's front end for our model: checks a request's page and counts its tokens. Refuses what would hurt the engine.
 
-A page comes as `inputs.PageViews` and goes to the engine as it is, as uint8; latents come as (tokens, width)
-tensors where the engine runs with `enable_mm_embeds`. There is no processor of Hugging Face's behind it. All that
-the engine gets travels as what vLLM calls pass-through data, which both generations of its hooks hand on: the one
-of 0.26, which is marked below, and the one since 0.28.
+A page comes as `inputs.PageViews` and goes to the engine as it is, as uint8; latents come as (tokens, width) tensors
+where the engine runs with `enable_mm_embeds`. No Hugging Face processor takes part. All that the engine gets travels as
+what vLLM calls pass-through data. Both generations of its hooks hand that on: the one of 0.26, which is marked below,
+and the one since 0.28.
 
 It does not know the model.
 """
@@ -63,7 +63,7 @@ class PageItems(ProcessorBatchItems):
 class PageParser(MultiModalDataParser):
     """Turns a request's `multi_modal_data["image"]` into items.
 
-    What it refuses raises the one error that vLLM, in all its versions, takes for the request's own fault.
+    For what it refuses, it raises the one error that all versions of vLLM take for the request's own fault.
     """
 
     def _parse_image_data(self, data: Any) -> PageItems | ImageEmbeddingItems | None:
@@ -117,7 +117,7 @@ class PageInfo(BaseProcessingInfo):
 
 
 class LargestPage(BaseDummyInputsBuilder):
-    """What vLLM measures its memory with."""
+    """The page with which vLLM measures how much memory it needs."""
 
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
         return IMAGE_TOKEN * mm_counts.get("image", 0)
@@ -149,7 +149,7 @@ class PageProcessor(BaseMultiModalProcessor):
         first = self.info.get_tokenizer().bos_token_id
         return prompt if first is None or prompt[:1] == [first] else [first, *prompt]
 
-    # From here on the hooks of vLLM 0.26, which later ones never call.
+    # From here on the hooks of vLLM 0.26, which later versions never call.
 
     def _call_hf_processor(self, prompt: str, *_: object, **__: object) -> BatchFeature:
         ids = self.info.get_tokenizer().encode(prompt)

@@ -24,7 +24,7 @@ class Engine(Protocol[ImageT]):
         ...
 
     async def recognize(self, page: HeldImage[ImageT], request: Request) -> Recognition:
-        """One attempt at one page. Raises `EngineDead`, `EngineAway` if it did not come to the page, `ImageLost` or
+        """One attempt at one page. Raises `EngineDead`, `EngineAway` if it did not get to the page, `ImageLost` or
         `PageRejected`."""
         ...
 
@@ -40,7 +40,7 @@ class LocalEngine(Protocol):
     async def recognize(
         self, page: PageImage, request: Request, let_go: Callable[[], None] = lambda: None
     ) -> Recognition:
-        """One attempt at one page. Raises `EngineDead`, `EngineAway` if it did not come to the page, or `PageRejected`.
+        """One attempt at one page. Raises `EngineDead`, `EngineAway` if it did not get to the page, or `PageRejected`.
 
         An engine that has read the pixels long before it answers drops `page` and calls `let_go`, once.
         """

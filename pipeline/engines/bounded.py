@@ -1,6 +1,6 @@
-"""A call with an end, whatever it does; and whose end it is.
+"""A call with a time limit that holds whatever the call does; and whether a cancellation is meant for the caller.
 
-`asyncio.timeout` waits for what it has cancelled; a call that does not heed that would be waited for for ever.
+`asyncio.timeout` waits for the call that it has cancelled: for ever, if the call ignores the cancellation.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Late(Exception):
 
 
 async def within(seconds: float, call: Coroutine[Any, Any, _T], grace_s: float) -> _T:
-    """What the call returns or raises, or `Late` after `seconds`. If it is late, or this is cancelled, the call is
-    cancelled, too, and has `grace_s` to end."""
+    """Return or raise what the call does, or raise `Late` after `seconds`. If the call is late, or its caller is
+    cancelled, the call is cancelled and has `grace_s` to end."""
     task = asyncio.ensure_future(call)
     try:
         await asyncio.wait({task}, timeout=seconds)
@@ -39,20 +39,20 @@ async def within(seconds: float, call: Coroutine[Any, Any, _T], grace_s: float) 
 
 
 def is_being_cancelled() -> bool:
-    """Whether the present task was, and not something that it waits for: vLLM closes its sockets when its process dies,
-    which cancels whoever is sending."""
+    """Whether the present task was cancelled, and not something that it waits for: when its process dies, vLLM closes
+    its sockets, which cancels the tasks that are sending."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
 
 def _result(task: asyncio.Task[_T]) -> _T:
-    """A call that something else has cancelled must not look as if its caller were."""
+    """The call's result. If something else cancelled the call, it must not look as if its caller were cancelled."""
     if task.cancelled():
         raise EngineDead("the call was cancelled")
     return task.result()
 
 
 def _hear(task: asyncio.Task[Any]) -> None:
-    """Or asyncio would complain of an exception that nobody asked for."""
+    """Read the exception; else asyncio warns that it was never retrieved."""
     if not task.cancelled():
         task.exception()

@@ -1,6 +1,7 @@
-"""From settings to an engine, and what is to be known of it before. The engines themselves are data: `kinds.py`.
+"""From settings to an engine, and what can be known of it before it is made. The engines themselves are data:
+`kinds.py`.
 
-An engine's module is imported only when it is chosen, so that none of their packages is needed but one's.
+An engine's module is imported only when it is chosen, so that only that engine's packages are needed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from quire.errors import ConfigError
 
 
 def kind_of(settings: Settings) -> EngineKind:
-    """The kind of engine that the settings name. Raises `ConfigError` for one that there is not."""
+    """The kind of engine that the settings name. Raises `ConfigError` for an unknown one."""
     return kind_named(settings.engine.name)
 
 
@@ -28,14 +29,14 @@ def needs(settings: Settings) -> EngineNeeds:
 
 
 def lacks(settings: Settings) -> str:
-    """What the engine needs beside its packages and has not here, and how it gets it; empty if it can run."""
+    """What the engine needs besides its packages and lacks on this machine, and how to get it; empty if it can run."""
     kind = kind_of(settings)
     found: str = _function(kind.lacks)(settings) if kind.lacks else ""
     return found
 
 
 def refuse_contradictions(settings: Settings) -> None:
-    """Raise `ConfigError` if the engine is told to do what it cannot, wherever it is to run."""
+    """Raise `ConfigError` if the engine is told to do what it cannot do on any machine."""
     engine, kind = settings.engine, kind_of(settings)
     if not kind.has_model:
         return
@@ -48,8 +49,8 @@ def refuse_contradictions(settings: Settings) -> None:
 
 
 def pinned(settings: Settings) -> Settings:
-    """The settings with the revision of the model that will run, where it can be known: a server keeps its own
-    to itself. May ask the hub, or read a folder's weights. Raises `ConfigError`, `MissingDependency`."""
+    """The settings with the revision of the model that will run, where it can be known: a server does not tell its own.
+    May ask the hub, or read a folder's weights. Raises `ConfigError`, `MissingDependency`."""
     kind = kind_of(settings)
     if not kind.has_model or kind.is_server:
         return settings
@@ -60,7 +61,7 @@ def pinned(settings: Settings) -> Settings:
 
 
 def model_name(settings: Settings) -> str:
-    """What the rows of a run name as their model."""
+    """The model's name in the rows of a run."""
     kind = kind_of(settings)
     return settings.engine.model if kind.has_model else kind.model_name(settings)
 
@@ -76,7 +77,7 @@ async def make_engine(settings: Settings, num_processes: int | None = None) -> L
 
 
 def _function(name: str) -> Callable[..., Any]:
-    """What a record names as "module:function"; imports the module."""
+    """The function that a record names as "module:function"; imports the module."""
     module, _, function = name.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return found

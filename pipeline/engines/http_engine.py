@@ -1,9 +1,9 @@
 """Reading pages with a server that speaks OpenAI's chat completions, such as `vllm serve`.
 
-A page goes out as one image in a data URL, answers come back whole. Retries, with their waits, are the client
-library's. A refusal of the page itself is the page's; a refusal of the key or the model stops the run; a server that
-stays unreachable, busy or broken beyond the retries is a dead engine. One that takes no log-probabilities is asked for
-none. Neither the key nor what the URL says of a user is ever part of a message.
+A page goes out as one image in a data URL, answers come back whole. The client library does the retries, with their
+waits. If the server refuses the page, the page fails; if it refuses the key or the model, the run stops; if it stays
+unreachable, busy or broken beyond the retries, the engine is dead. A server that takes no log-probabilities is asked
+for none. Neither the key nor the user in the URL is ever part of a message.
 
 Does not know which model the server has, nor how its text is read.
 """
@@ -67,8 +67,8 @@ class HttpEngine:
 
     @classmethod
     async def start(cls, engine: EngineSettings, http: HttpSettings, api_key: str = "") -> HttpEngine:
-        """Have one whose server answers, within half of `engine.start_timeout_s`; it need not list its models. Raises
-        `EngineDead` for one that does not answer, and `EngineFailure` if it refuses the key."""
+        """The engine, once its server answers, within half of `engine.start_timeout_s`; it need not list its models.
+        Raises `EngineDead` for one that does not answer, and `EngineFailure` if it refuses the key."""
         made = cls(engine, http, api_key)
         try:
             await made._knock()
@@ -121,7 +121,7 @@ class HttpEngine:
             ) from None
 
     async def _models(self) -> list[str]:
-        """Asked once and not for long: who wants to wait asks again."""
+        """Asked once, with a short timeout: a caller that wants to wait asks again."""
         seconds = min(self._http.connect_timeout_s, self._engine.start_timeout_s / 2)
         models = await self._client.with_options(max_retries=0, timeout=seconds).models.list()
         return [model.id for model in models.data]
@@ -135,12 +135,12 @@ class HttpEngine:
         except (openai.OpenAIError, ValueError) as exc:
             error, had_page = exc, not _is_turned_away(exc)
         if _is_transient(error) and self._http.max_retries:
-            # The client tells its last try alone: of a server that this page ended it says that nobody is there.
+            # The client reports its last try only: a server that this page ended is reported as unreachable.
             try:
                 return _recognition(await self._complete(body, self._http.max_retries - 1))
             except (openai.OpenAIError, ValueError) as exc:
                 error, had_page = exc, had_page or not _is_turned_away(exc)
-        raise await self._meaning(error, had_page) from None  # its cause holds the request, and that the key
+        raise await self._meaning(error, had_page) from None  # its cause holds the request, with the key
 
     async def _meaning(self, exc: Exception, had_page: bool) -> Exception:
         """`had_page`: whether the server may have seen the page, at whichever try."""
@@ -152,7 +152,8 @@ class HttpEngine:
         return EngineAway(str(meant)) if type(meant) is EngineDead and not had_page else meant
 
     async def _complete(self, body: dict[str, Any], max_retries: int) -> Any:
-        """Not every server knows log-probabilities: one that refuses pages before it has read any is asked without."""
+        """Not every server knows log-probabilities: one that refuses pages before it has read any is asked without
+        them."""
         completions = self._client.with_options(max_retries=max_retries).chat.completions
         if self._takes_logprobs is not None:
             return await completions.create(**body, logprobs=self._takes_logprobs or openai.omit)
@@ -181,7 +182,8 @@ class HttpEngine:
         }
 
     def _extras(self) -> dict[str, Any]:
-        """What only vLLM knows, and only models that need it are sent. The guard acts if the server loads one."""
+        """Parameters that only vLLM knows; sent only for models that need them. The guard acts if the server loads
+        one."""
         extras: dict[str, Any] = {}
         if self._engine.parser == "grounding":
             extras["skip_special_tokens"] = False
@@ -204,7 +206,7 @@ class HttpEngine:
         return EngineDead(f"{self._url} fails with {exc.status_code}: {words}")
 
     async def _instead(self) -> str:
-        """What it has in place of the model, in words."""
+        """What the server has in place of the model, in words."""
         try:
             models = await self._models()
         except (openai.OpenAIError, ValueError):
@@ -218,29 +220,29 @@ class HttpEngine:
         return f"no answer from {self._url}: {self._words(exc)}"
 
     def _words(self, exc: Exception) -> str:
-        """What happened, for a person, without the secrets should the server repeat one."""
+        """What happened, for a person; secrets that the server repeats are removed."""
         words = str(exc.__cause__ or exc) if isinstance(exc, openai.APIConnectionError) else str(exc)
         words = words or type(exc.__cause__ or exc).__name__
         return redacted(words, self._secrets)[:_MAX_MESSAGE_CHARS]
 
 
 def _is_turned_away(exc: Exception) -> bool:
-    """Whether a server that is there at all has not looked at the page."""
+    """Whether the server, if it is running at all, has not looked at the page."""
     if isinstance(exc, openai.APIStatusError):
         return exc.status_code == _TOO_MANY_REQUESTS
     return type(exc.__cause__).__name__ in _NOT_REACHED
 
 
 def _is_transient(exc: Exception) -> bool:
-    """As the client sees it."""
+    """Whether the client itself would retry."""
     if isinstance(exc, openai.APIStatusError):
         return exc.status_code in (408, 409, _TOO_MANY_REQUESTS) or exc.status_code >= 500
     return isinstance(exc, openai.APIConnectionError)
 
 
 def _password_of(url: str) -> tuple[str, ...]:
-    """As it is written there and as it is sent; a user without a password may be a token. Raises `ConfigError` for what
-    is no URL, as where a password is not percent-encoded."""
+    """As it is written there and as it is sent; a user without a password may be a token. Raises `ConfigError` for an
+    invalid URL, such as one whose password is not percent-encoded."""
     try:
         parts = urlsplit(url)
         word, _ = parts.password or parts.username or "", parts.port

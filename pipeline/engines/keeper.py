@@ -20,13 +20,13 @@ from quire.records import ImageT
 
 _log = logging.getLogger(__name__)
 
-_MAX_LATE_STARTS = 3  # one after the other: each takes as long as the longest that is waited for
+_MAX_LATE_STARTS = 3  # one after the other: each takes the whole `start_timeout_s`
 _MAX_FRUITLESS_LIVES = 3  # one after the other
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0  # between two tries to find an engine that is not ready
 
 
 class Keeper(Generic[ImageT]):
-    """`stop_timeout_s`: how long ending an engine may take, or a start of it that is given up."""
+    """`stop_timeout_s`: how long it may take to end an engine, or a start that is given up."""
 
     def __init__(self, slot: Slot[ImageT], settings: EngineSettings, stop_timeout_s: float) -> None:
         self._slot = slot
@@ -34,8 +34,8 @@ class Keeper(Generic[ImageT]):
         self._stop_timeout_s = stop_timeout_s
 
     async def keep(self, tell: Callable[[], Awaitable[None]]) -> None:
-        """Never returns. `tell` is called when the engine is ready. Raises `EngineFailure` when it is not to be had, or
-        has died too often to be started again."""
+        """Never returns. `tell` is called when the engine is ready. Raises `EngineFailure` when the engine cannot be
+        started, or has died too often to be started again."""
         while True:
             await self._start()
             await tell()
@@ -46,7 +46,7 @@ class Keeper(Generic[ImageT]):
             self._slot.become(State.STARTING)
 
     async def stop(self) -> None:
-        """End the engine; one that cannot be ended is told of and left."""
+        """End the engine. If it cannot be ended, log that and leave it."""
         try:
             await within(self._stop_timeout_s, self._slot.host.stop(), self._stop_timeout_s)
         except Exception as exc:

@@ -1,4 +1,4 @@
-"""An engine in this process, as its pool wants to hold it. Does not know which engine it is."""
+"""An engine in this process, in the form that its pool needs. Does not know which engine it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quire.records import PageImage, Recognition, Request
 
 
 class LocalHost:
-    """An `EngineHost` in this process: a dead engine is closed and made anew."""
+    """An `EngineHost` in this process: a dead engine is closed and made again."""
 
     def __init__(self, make: Callable[[], Awaitable[LocalEngine]]) -> None:
         self._make = make
@@ -30,7 +30,7 @@ class LocalHost:
         if self._engine is None:
             raise EngineAway("the engine is not running")
         answer = self._engine.recognize(image, request, page.let_go)
-        del image  # the engine has the only reference, so that its letting go frees the pixels
+        del image  # so the engine has the only reference, and its release frees the pixels
         return await answer
 
     async def stop(self) -> None:

@@ -1,19 +1,19 @@
 """Several engines behind the contract of one: least loaded first, and what happens when one dies.
 
-An engine's death costs the attempts in flight on it; one that does not answer, or is not ready, in time is stuck, is
-stopped, and counts as dead. Each of those pages is under suspicion once more and is tried again elsewhere; a page
-under suspicion twice runs alone on an idle engine, so that if this engine dies too the page is to blame, and no
-innocent neighbour is.
+When an engine dies, the attempts in flight on it are lost. An engine that does not answer, or is not ready, in time is
+stuck: it is stopped, and counts as dead. Each of its pages comes under suspicion once more and is tried again
+elsewhere. A page under suspicion twice runs alone on an idle engine: if this engine dies too, the page is to blame, and
+no innocent neighbour is.
 
-No page is blamed for what an engine does to every page. The engine that a page runs alone on has read another one since
-it was started, and one that rejects a page has read another one meanwhile, or is given one of Quire's own to read.
-Where that fails, too, the engine is at fault, and the page is read elsewhere. Restarts are bounded per hour, and so is
-the time that an engine has to be ready: engines that keep dying with no page to blame, or of one page after the other
-without reading any, are given up, and with the last of them the run stops.
+No page is blamed for what an engine does to every page. An engine that runs a page alone must have read another page
+since it was started; an engine that rejects a page must have read another one meanwhile. If not, it is given a page of
+Quire's own to read. If that fails, too, the engine is at fault, and the page is read elsewhere. Restarts per hour are
+bounded, and so is the time until an engine must be ready. An engine that keeps dying with no page to blame, or on one
+page after the other without reading any, is given up; with the last engine, the run stops.
 
-Nothing waits for ever, whatever a host does: each call of one has a limit, and one that raises what it should not ends
-the run. Does not know what an engine is, nor where it runs: a host is one engine that can be started again, in this
-process or behind a Ray actor.
+Nothing waits for ever, whatever a host does: each call to it has a time limit, and a host that raises an unexpected
+error ends the run. Does not know what an engine is, nor where it runs: a host is one engine that can be started again,
+in this process or behind a Ray actor.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class EnginePool(Generic[ImageT]):
         make_known_page: Callable[[str], Awaitable[Rasterized[ImageT]]],
         stop_timeout_s: float = 60.0,
     ) -> None:
-        """`make_known_page(mode)` draws a page of Quire's own. `stop_timeout_s` bounds how long ending an engine may
-        take, or a call of it that is given up."""
+        """`make_known_page(mode)` draws a page of Quire's own. `stop_timeout_s` bounds how long it may take to end an
+        engine, or a call that is given up."""
         self._slots = [Slot(host) for host in hosts]
         self._settings = settings
         self._make_known_page = make_known_page
@@ -107,7 +107,7 @@ class EnginePool(Generic[ImageT]):
         suspicions: list[tuple[Slot[ImageT], Death]] = []
         num_read = self._num_read
         while True:
-            await page.get()  # before the clock of the attempt runs: to make it again may take long
+            await page.get()  # before the attempt's timeout starts: making it again may take long
             alone = len(suspicions) >= _SUSPICIONS_BEFORE_ALONE
             async with self._slot(alone) as (slot, life):
                 if life.done() or (alone and not await self._proves(slot, life, request, num_proofs=0)):
@@ -132,8 +132,8 @@ class EnginePool(Generic[ImageT]):
                 raise self._blame(suspicions, are_others_read=self._num_read > num_read)
 
     def _blame(self, suspicions: Sequence[tuple[Slot[ImageT], Death]], are_others_read: bool) -> PageRejected:
-        """The page is guilty. Its deaths no longer count against the engines, if they have read others since it came:
-        of engines that read no page of the run there may be any number."""
+        """The page is to blame. The deaths that it caused no longer count against the engines if these have read other
+        pages since it came. Otherwise they count: engines that read no page of the run could die without end."""
         for slot, death in suspicions if are_others_read else ():
             if death in slot.deaths:
                 slot.deaths.remove(death)
@@ -146,8 +146,8 @@ class EnginePool(Generic[ImageT]):
         )
 
     async def _proves(self, slot: Slot[ImageT], life: Life, request: Request, num_proofs: int) -> bool:
-        """Whether the engine, in this life, has read more than `num_proofs` pages, Quire's own if need be. One that has
-        not is ended, and started again."""
+        """Whether the engine, in this life, has read more than `num_proofs` pages, Quire's own if need be. An engine
+        that has not is ended, and started again."""
         async with slot.proving:
             if life.done() or slot.num_proofs > num_proofs:
                 return not life.done()
@@ -159,7 +159,7 @@ class EnginePool(Generic[ImageT]):
                     return self._fails(slot, life, exc, num_fruitless=1)
             except Late as exc:
                 return self._fails(slot, life, exc, num_fruitless=1)
-            except EngineDead as exc:  # as it may of another page that it had meanwhile, or for a while
+            except EngineDead as exc:  # perhaps of another page that it had meanwhile, or only for a while
                 return self._fails(slot, life, exc, num_fruitless=0)
             slot.note_proof()
             return True
@@ -182,7 +182,7 @@ class EnginePool(Generic[ImageT]):
 
     @asynccontextmanager
     async def _slot(self, alone: bool) -> AsyncGenerator[tuple[Slot[ImageT], Life]]:
-        """An engine, and the life in which it was found: it may have died while pages that it had were waited for."""
+        """An engine, and its life when it was chosen: it may have died since, while this waited for its other pages."""
         slot, life = await (self._reserved_slot() if alone else self._free_slot())
         try:
             if alone:
@@ -198,8 +198,8 @@ class EnginePool(Generic[ImageT]):
             await self._tell()
 
     async def _tell(self) -> None:
-        """Wake those who wait for a change. Of the pages that wait for room, which may be thousands, only so many as
-        there is room for."""
+        """Wake what waits for a change. Thousands of pages may wait for room: wake only as many as there is room
+        for."""
         async with self._changed:
             self._changed.notify_all()
         async with self._has_room:
@@ -246,8 +246,7 @@ class EnginePool(Generic[ImageT]):
         return slot.end_life(life, Death(time.monotonic(), cause, may_run))
 
     async def _keep(self, slot: Slot[ImageT], keeper: Keeper[ImageT]) -> None:
-        """Whatever goes wrong here and was not foreseen ends the run: pages would wait for an engine that nobody
-        starts."""
+        """Any unexpected error here ends the run: else pages would wait for an engine that nothing starts."""
         try:
             await keeper.keep(self._tell)
         except EngineFailure as exc:

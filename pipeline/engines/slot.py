@@ -4,7 +4,7 @@
         ▲         │           │
         └───── STOPPING ◄─────┘           GONE: given up, for good
 
-Knows neither pages nor when a state changes: that is the pool's.
+Knows neither pages nor when a state changes: the pool decides that.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _SECONDS_OF_AN_HOUR = 3600.0
 
 
 class EngineHost(Protocol[ImageT]):
-    """One engine, and the way to have it again after it died."""
+    """One engine, which can be started again after it died."""
 
     @property
     def window(self) -> int: ...
 
     async def start(self) -> None:
-        """Have the engine ready, again if it died. Returns when it answers; raises `EngineDead` if it may be ready
-        later, and anything else if it will not."""
+        """Start the engine, again if it died. Returns when it answers; raises `EngineDead` if it may be ready later,
+        and anything else if it will not."""
         ...
 
     async def recognize(self, page: HeldImage[ImageT], request: Request) -> Recognition: ...
@@ -58,7 +58,7 @@ _MAY_FOLLOW = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Death:
-    """How a life ended. `may_run`: the engine's process may be there still, and has to be ended."""
+    """How a life ended. `may_run`: the engine's process may still run, and has to be ended."""
 
     at: float  # monotonic
     cause: str
@@ -66,7 +66,7 @@ class Death:
 
 
 Life = asyncio.Future[Death]
-"""From READY until its death, which is its result. Pages that one death meets share it."""
+"""From READY until its death, which is its result. Pages lost to one death share it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +89,7 @@ class Slot(Generic[ImageT]):
 
     @property
     def num_free(self) -> int:
-        """Pages that it would take as they come."""
+        """Number of pages that it would take now."""
         return max(0, self.host.window - self.num_busy) if self.state is State.READY else 0
 
     def become(self, state: State) -> None:
@@ -99,7 +99,7 @@ class Slot(Generic[ImageT]):
 
     @property
     def present_life(self) -> Life:
-        """Of an engine that was ready before."""
+        """The life of an engine that was ready before."""
         if self.life is None:
             raise RuntimeError(f"an engine that {self.state.value} has not lived yet")
         return self.life

@@ -1,9 +1,9 @@
 """Recognised lines of a page into labelled blocks, in reading order.
 
-The way: text that runs up or down the page is set aside, then headers and footers; the rest goes through
-`reading_order.py` into columns and grids, grids become tables, columns paragraphs, and paragraphs get their
-labels from size, place and first characters. Pure functions over numbers; all distances are in line heights
-or shares of the page. Knows neither the recogniser nor pixels.
+The steps: text that runs up or down the page is set aside, then headers and footers; the rest goes through
+`reading_order.py` into columns and grids, grids become tables, columns paragraphs, and paragraphs get their labels from
+size, place and first characters. Pure functions over numbers; all distances are in line heights or shares of the page.
+Knows neither the recogniser nor pixels.
 
 What it cannot see, since only boxes come in: bold type, rulings, merged cells, formulas.
 """
@@ -80,7 +80,7 @@ def _arrange_level(lines: Sequence[Line], page_height: float) -> list[Piece]:
 
 
 def _join_bullets(lines: Sequence[Line]) -> list[Line]:
-    """Lines with the bullets before them that were cut off, which would make a column of their own."""
+    """Lines joined with the bullets that were cut off them: these would form a column of their own."""
     joined = [line for line in lines if not _LONE_BULLET.match(line.text)]
     for mark in (line for line in lines if _LONE_BULLET.match(line.text)):
         index = next((index for index, line in enumerate(joined) if _is_bullet_of(mark, line)), None)
@@ -133,7 +133,7 @@ def _num_margin_rows(rows: Sequence[Sequence[Line]], page_height: float, height:
 
 
 def _is_text(rows: Sequence[Sequence[Line]], height: float) -> bool:
-    """A title that stands high on its page (big letters and no number), or the end of a paragraph."""
+    """Whether rows are a title high on its page (big letters and no number), or the end of a paragraph."""
     lines = [line for row in rows for line in row]
     has_digit = any(char.isdigit() for line in lines for char in line.text)
     is_title = not has_digit and any(line.height >= _HEADING * height for line in lines)

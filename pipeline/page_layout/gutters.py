@@ -1,9 +1,9 @@
 """Detected boxes that join two columns are cut where their lines share a gap.
 
-Input are boxes with the gaps in their ink, as numbers; nothing here sees a pixel. A wide gap is cut by
-itself; a narrow one only where it is part of a white strip that several lines above and below leave free,
-because justified text has word spaces as wide as some gutters. A cut too many does little harm: fragments of
-one row that no column separates are joined again in reading order.
+Input are boxes with the gaps in their ink, as numbers; nothing here sees a pixel. A wide gap is cut by itself; a narrow
+one only where it is part of a white strip that several lines above and below leave free, because justified text has
+word spaces as wide as some gutters. An extra cut does little harm: fragments of one row that no column separates are
+joined again in reading order.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from quire.page_layout.lines import Box, Interval
 MIN_GAP = 0.2
 """Narrowest gap worth reporting, in heights of its box: about a word space."""
 
-_ALIGNED = 0.5  # line heights; a word space is a gutter where what follows it is aligned with the cells ...
-_MIN_ALIGNED_LINES = 3  # ... of so many lines: the header of a table, whose columns it nearly fills
+_ALIGNED = 0.5  # line heights; a word space is a gutter if the text after it is aligned with the cells ...
+_MIN_ALIGNED_LINES = 3  # ... of so many lines: the header of a table may nearly fill its columns
 _CUTS = ((2.5, 1), (1.2, 2), (0.5, 4))
 """(gap width in line heights, lines that must share it). Chosen on two- and three-column pages at 150 dpi."""
 _REACH = 2.2  # a strip goes on to the next line within so many line heights

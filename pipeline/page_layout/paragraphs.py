@@ -1,8 +1,8 @@
 """The rows of a column of running text into paragraphs.
 
-A new paragraph starts after a larger distance, with another size of letters, at a bullet or number, at an
-indented first line, or where the line before was left although the next word would have fitted on it. Knows
-rows and their boxes; what kind of block a paragraph is, `layout.py` decides.
+A new paragraph starts after a larger distance, with another size of letters, at a bullet or number, at an indented
+first line, or where the line before ends although the next word would have fitted on it. Knows rows and their boxes;
+`blocks.py` decides what kind of block a paragraph is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WIDE_PITCH = 1.3  # of the column's usual distance between baselines
 _OTHER_SIZE = 1.2
 _OTHER_LETTERS = 1.12
 _INDENT = 0.7  # line heights
-_RAGGED = 1.0  # line heights by which a right margin may waver
+_RAGGED = 1.0  # line heights by which a right margin may vary
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
 
 

@@ -5,7 +5,7 @@ page that has none is taken apart into horizontal strips, and neighbouring strip
 free belong together. Where the cells beside a gutter are short and stand on common baselines it separates
 the columns of a table, and rows are read across instead.
 
-Knows boxes only: neither what the text says (`layout.py`) nor how a table is written (`tables.py`).
+Knows boxes only: neither what the text says (`blocks.py`) nor how a table is written (`ruled_tables.py`).
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _runs(strips: Sequence[list[Line]], line_height: float) -> list[list[list[Li
 
 
 def _belongs(strip: list[Line], inside: list[Line], num_before: int, line_height: float) -> bool:
-    """Whether a strip goes on with the columns above it. A single row's gaps may be chance and veto nothing."""
+    """Whether a strip goes on with the columns above it. A single row's gaps may be chance and rule nothing out."""
     num_alone = len(find_gutters(strip, line_height))
     num_joined = len(find_gutters([*inside, *strip], line_height))
     if not num_before and not num_alone and not num_joined:
@@ -177,8 +177,8 @@ def _belongs(strip: list[Line], inside: list[Line], num_before: int, line_height
 
 
 def _lead(run: Sequence[list[Line]], line_height: float) -> tuple[list[Line], list[Line]]:
-    """Single lines at the top of a run that stand in its first column: a heading, or the end of a paragraph
-    above. They are read first either way, and a table is better off without them."""
+    """Single lines at the top of a run that stand in its first column: a heading, or the end of a paragraph above. They
+    are read first in any case, and do not belong in a table."""
     lines = [line for strip in run for line in strip]
     gutters = find_gutters(lines, line_height)
     num_lead = 0

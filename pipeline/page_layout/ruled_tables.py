@@ -1,8 +1,7 @@
 """The rows of a grid into columns and a Markdown table.
 
-That rows form a grid is given (`reading_order.py`); no ruling is seen, so merged cells appear as the one cell
-in which most of their text stands, and a cell of several lines is told from several rows by the distance of
-its lines.
+`reading_order.py` decides that rows form a grid. Rulings are not seen, so a merged cell appears as the one cell in
+which most of its text stands. The distance of lines tells a cell of several lines from several rows.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _CROSSING_SHARE = 0.2  # ... and the share of all rows that they may be
 def table_columns(rows: Sequence[Sequence[Line]], line_height: float) -> list[Interval]:
     """The x-ranges of the columns: between white strips that all rows, but for a few wide cells, leave free.
 
-    A strip no wider than a word space divides the columns of a table that has wider ones, too. Where there are none,
+    A strip no wider than a word space divides the columns of a table that has wider ones, too. Without wider strips,
     the lines are prose whose spaces lie under one another: no table, and no columns.
     """
     lines = [line for row in rows for line in row]

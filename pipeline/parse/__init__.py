@@ -66,8 +66,8 @@ _TAIL = 6000
 def judge(recognition: Recognition) -> Literal["ok", "loop", "truncated"]:
     """Whether a completion can be believed. An OCR engine's always can: it cannot run away.
 
-    A model that ended by itself is looping only if most of what it wrote is the loop: rows of dots and empty
-    table cells repeat honestly.
+    A model that ended by itself is looping only if most of what it wrote is the loop: rows of dots and empty table
+    cells repeat without being a loop.
     """
     if recognition.blocks is not None:
         return "ok"
@@ -78,7 +78,7 @@ def judge(recognition: Recognition) -> Literal["ok", "loop", "truncated"]:
         return "loop" if repeated_tail(text[-_TAIL:]) else "truncated"
     if not repeated_tail(text[-_TAIL:]):
         return "ok"
-    repeated = repeated_tail(text)  # all of it: half of a long answer is more than a glance at its end shows
+    repeated = repeated_tail(text)  # of the whole text: half of a long answer is longer than `_TAIL`
     return "loop" if repeated > LONG_LOOP and repeated > len(text) // 2 else "ok"
 
 

@@ -1,4 +1,4 @@
-"""Whether a page that was read holds more than what was read of it: from its blocks, its ink and its text layer.
+"""Whether a page holds more than what was read of it, judged from its blocks, its ink and its text layer.
 
 Does not see pixels, and does not know which engine read the page.
 """
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from quire.records import INK_MAP_SIDE, Block, Mark, PageFacts
 
 _FEWEST_CHARACTERS = 50  # of a text layer that says how much there is to read; fewer are a stamp
-_LEAST_TEXT_SHARE = 0.3  # of its characters: hidden doubles and headers that are left out are less than the rest
+_LEAST_TEXT_SHARE = 0.3  # of its characters: hidden doubles and left-out headers are less than the rest
 _LEAST_INK_SHARE = 0.1  # of the ink that looks like text
 _DENSEST_TEXT = 150  # of 255: a cell with more ink is a picture or a coloured field
 
 
 def ink_read_share(blocks: Sequence[Block], ink_map: bytes) -> float | None:
-    """Share (0 to 1) of the ink that looks like text which lies in blocks, pictures' blocks included. None where no
-    block has a box, or there is no such ink."""
+    """Share (0 to 1) of the text-like ink that lies in blocks, pictures' blocks included. None where no block has a
+    box, or there is no such ink."""
     boxes = [block.box for block in blocks if block.box is not None]
     if not ink_map or (blocks and not boxes):
         return None
@@ -31,8 +31,8 @@ def ink_read_share(blocks: Sequence[Block], ink_map: bytes) -> float | None:
 
 
 def doubt(blocks: Sequence[Block], facts: PageFacts | None, read_share: float | None) -> Mark | None:
-    """Why one should doubt that this is all that the page says; None where nothing speaks for it, or it has no ink,
-    which has a mark of its own."""
+    """Why this may not be all that the page says; None if there is no reason for doubt, or no ink, which has a mark of
+    its own."""
     if facts is not None and not facts.has_ink:
         return None
     num_read = sum(len("".join(block.text.split())) for block in blocks)

@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"\d{1,4}")
 
 
 def grounded_blocks(text: str) -> list[Block]:
-    """One block a tag; text ahead of the first tag is read as Markdown, and so is all of it without any tag."""
+    """One block a tag; text ahead of the first tag is read as Markdown, and so is a text without tags."""
     tags = list(_TAG.finditer(text))
     starts = [tag.start() for tag in tags] + [len(text)]
     blocks = markdown_blocks(text[: starts[0]])

@@ -22,7 +22,7 @@ def layout_blocks(text: str, size_px: tuple[int, int] | None) -> list[Block]:
         if not isinstance(elements, list):
             raise ValueError("no list")
         return [_block(element, size_px) for element in elements]
-    except (ValueError, RecursionError, OverflowError):  # the last of numbers that are too large to divide
+    except (ValueError, RecursionError, OverflowError):  # OverflowError: numbers too large to divide
         return markdown_blocks(text)
 
 

@@ -84,7 +84,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _last_lines(lines: list[str]) -> dict[str, int]:
-    """The last line that has each mark that ends a span, -1 where none has it."""
+    """For each mark that ends a span, the last line that has it; -1 where none has it."""
     last = {end: -1 for _, end in _SPANS}
     for index, line in enumerate(lines):
         line = line.lower()
@@ -107,7 +107,7 @@ def _span_end(line: str, index: int, last: dict[str, int]) -> str:
 
 
 def _depth(line: str, end: str, *, is_first: bool) -> int:
-    """How much deeper a line leads into a span. Only tables nest; of the rest, the first line goes in and the next
+    """How much a line changes the depth of spans. Only tables nest; in other spans the first line goes in and the next
     mark comes out again."""
     if end == "</table>":
         line = line.lower()

@@ -1,4 +1,4 @@
-"""Which renderer opens what, and what a library's error comes to in words.
+"""Which renderer opens what, and how a library's error is put into words.
 
 The one place that knows all renderers. A renderer's library is imported only where it is used, since MuPDF may
 be missing, and never in the process that drives the rendering.
@@ -22,8 +22,8 @@ _MEMORY_WORDS = ("alloc (", "cannot allocate", "out of memory", "bad_alloc", "me
 def open_document(
     renderer: str, file: BinaryIO, media_type: str, passwords: tuple[str, ...], max_pixels: int
 ) -> OpenDocument:
-    """Open a document with "mupdf", "pdfium" or "pillow"; the file must stay open as long. Raises `WrongPassword`,
-    `RenderFailure`, or whatever the library raises."""
+    """Open a document with "mupdf", "pdfium" or "pillow"; the file must stay open as long as the document. Raises
+    `WrongPassword`, `RenderFailure`, or whatever the library raises."""
     if renderer == "mupdf":
         from quire.rasterize.mupdf import MupdfDocument
 
@@ -58,7 +58,7 @@ def is_about_memory(message: str) -> bool:
 
 
 def one_line(exc: Exception) -> str:
-    """The library's words, without the number that an open file had, which is another one each time."""
+    """The library's words, without an open file's number, which differs each time."""
     return single_line(_FILE_OBJECT.sub("", str(exc))) or type(exc).__name__
 
 

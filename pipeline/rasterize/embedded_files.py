@@ -1,5 +1,5 @@
-"""Files inside a PDF: attachments, annotations that hold one, and what a portfolio is a cover for. They are told of,
-and not read.
+"""Files inside a PDF: attachments, annotations that hold one, and the files of a portfolio. They are reported, and not
+read.
 
 Decides what to look at and what to say; the renderers find the names. Runs where documents are parsed.
 """
@@ -14,7 +14,7 @@ from quire.rasterize.pdf_text import object_texts
 from quire.rasterize.source_bytes import map_bytes
 
 MOST_PAGES = 500
-"""That are looked at for annotations: pdfium parses a page to find them."""
+"""Pages that are searched for annotations: pdfium parses a page to find them."""
 _MOST_FILES = 1000
 _MOST_NAMED = 5
 _NAME_MAX_CHARS = 60
@@ -44,5 +44,5 @@ def _is_portfolio(file: BinaryIO) -> bool:
 
 
 def _shown(name: str) -> str:
-    """Nothing but what is seen as it is: names come from the document."""
+    """The name's printable characters only: names come from the document."""
     return "".join(filter(str.isprintable, name))[:_NAME_MAX_CHARS].strip() or "without a name"

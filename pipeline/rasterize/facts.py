@@ -1,4 +1,4 @@
-"""What pixels and a text layer teach about a page: pure functions, some ten milliseconds a page.
+"""What pixels and a text layer tell about a page: pure functions, some ten milliseconds a page.
 
 This module does not open documents; the renderers hand it arrays, strings and boxes.
 """
@@ -79,7 +79,7 @@ def _background_range(levels: Pixels) -> tuple[int, int]:
 
 def _faint_ink_share(pixels: Pixels) -> float:
     """Share of 2 x 2 squares that stand out from the ground around them by eight times the noise, and at least eight
-    levels. Means of squares halve the grain and hardly touch strokes; shading goes with the ground."""
+    levels. Averaging squares halves the grain and hardly changes strokes; shading is part of the ground."""
     height, width = (side // 2 for side in pixels.shape[:2])
     if not height or not width:
         return 0.0

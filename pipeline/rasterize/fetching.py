@@ -30,7 +30,7 @@ class FetchingRasterizer:
         hold: Hold[PageImage] = hold_for_once,
     ) -> AsyncIterator[Rasterized[PageImage]]:
         """Raises `StorageError` where the store or this machine is at fault and `ConfigError` where a password is
-        missing: such faults are not the document's, and must not be written down as if they were."""
+        missing: such faults are not the document's, and must not be recorded as if they were."""
         left = list(page_indices)
         for _ in range(MOST_FETCHES):
             asked = time.perf_counter()

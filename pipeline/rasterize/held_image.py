@@ -1,8 +1,8 @@
 """A page's image, for as long as somebody needs it.
 
-Pixels are the bulk of what a run holds: ten megabytes a page against kilobytes of text. A model has read them after a
-fraction of a second and then writes for half a minute, so whoever reads them lets go of them at once. Who needs them
-again, because an engine died or a node took them along, has them made again.
+Pixels are the bulk of what a run holds: ten megabytes a page against kilobytes of text. A model reads them in a
+fraction of a second and then writes for half a minute, so they are released as soon as they are read. If they are
+needed again, because an engine died or they were lost with a node, they are made again.
 
 Does not know what an image is, nor how one is made.
 """
@@ -18,7 +18,8 @@ from quire.records import Failure, ImageInfo, ImageT, RasterizedPage
 
 
 class ImageNotMade(PageRejected):
-    """`failure` is the rasterizer's own: that the source was changed meanwhile, say, and is to be planned again."""
+    """`failure` is the rasterizer's own, for example that the source was changed meanwhile and must be planned
+    again."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.kind, f"its image was let go, and could not be made again: {failure.message}")
@@ -28,8 +29,8 @@ class ImageNotMade(PageRejected):
 class HeldImage(Generic[ImageT]):
     """One image of one page. For one user at a time.
 
-    `make_again` rasterizes the page once more at the same mode. `resize` is told how many bytes are held, at once and
-    whenever that changes.
+    `make_again` rasterizes the page once more at the same mode. `resize` is called with the number of bytes held, at
+    once and whenever that changes.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class HeldImage(Generic[ImageT]):
         resize(num_bytes)
 
     async def get(self) -> ImageT:
-        """The image, made again if it was let go, which counts its bytes again. Raises `ImageNotMade` where that
+        """The image, made again if it was released; its bytes then count again. Raises `ImageNotMade` if making it
         fails."""
         if self._image is None:
             page, made = await self._make_again()
@@ -55,7 +56,7 @@ class HeldImage(Generic[ImageT]):
         return self._image
 
     def let_go(self) -> None:
-        """Forget the image. Safe to call twice."""
+        """Release the image. Safe to call twice."""
         self._image = None
         self._resize(0)
 
@@ -64,12 +65,12 @@ Rasterized = tuple[RasterizedPage, HeldImage[ImageT] | None]
 """A page as rasterizers give it: what is known of it, and its image if it has one."""
 
 Hold = Callable[[int, ImageInfo, ImageT], HeldImage[ImageT]]
-"""How whoever asks for images wants them held, by page index. Rasterizers call it as soon as they have the pixels, so
-that none are uncounted."""
+"""How a caller wants its images held, by page index. Rasterizers call it as soon as they have the pixels, so that none
+are uncounted."""
 
 
 def hold_for_once(page_index: int, info: ImageInfo, image: ImageT) -> HeldImage[ImageT]:
-    """A `Hold` for images that nobody counts, and that nobody wants again."""
+    """A `Hold` for images that are not counted and not needed again."""
 
     async def make_again() -> Rasterized[ImageT]:
         return RasterizedPage(page_index, renderer="", seconds=0.0), None
@@ -78,5 +79,5 @@ def hold_for_once(page_index: int, info: ImageInfo, image: ImageT) -> HeldImage[
 
 
 def why_no_image(page: RasterizedPage) -> Failure:
-    """Of a page that came without one."""
+    """Why a page came without an image."""
     return page.failure or Failure("rasterize", "no_image", "the renderer gave no image")

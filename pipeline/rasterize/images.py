@@ -3,9 +3,9 @@
 An image is decoded once, JPEG at a reduced size where that is enough, turned upright, put on white, and
 scaled to each view. It does not know processes or limits other than the number of pixels.
 
-An image's size in points: by its resolution where that is believable, else as if it were 144 dpi, or an A4
-sheet's length where it would be longer than one; a strip, which is longer for its width than any sheet, half a
-sheet's width. Pixels need not be square: faxes have half as many lines as columns to the inch.
+An image's size in points follows from its resolution where that is believable. Else it counts as 144 dpi; if it would
+be longer than an A4 sheet, it gets that length. A strip, longer for its width than any sheet, gets half a sheet's
+width. Pixels need not be square: faxes have half as many lines as columns to the inch.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _FORMATS = {
     media_type.ANYMAP: "PPM",
 }
 _PARTS_OF_PILLOW = {media_type.AVIF: "avif", media_type.JPEG_2000: "jpg_2000"}
-"""What a Pillow that somebody builds himself may lack."""
+"""What a self-built Pillow may lack."""
 _ORIENTATION_TAG = 0x0112
 _LARGEST_JPEG_REDUCTION = 8
 _BELIEVABLE_DPI = (100.0, 1200.0)
-_MOST_OBLONG = 4.0  # pixels that are believed: coarse faxes have 204 x 98 to the inch
+_MOST_OBLONG = 4.0  # the most that is believed of a pixel: coarse faxes have 204 x 98 to the inch
 _A4_LENGTH_IN = 11.69
 _STRIP_WIDTH_IN = 4.1  # of a till roll, or a telephone's screen
 _PREVIEW, _MASK = 1, 4  # bits of NewSubfileType, TIFF 6.0, section 8
@@ -58,7 +58,7 @@ class ImageDocument:
         if media_type_ == media_type.HEIC:
             _register_heif()
         _insist_on_part(media_type_)
-        # What a picture takes, in memory above all, must not depend on the machine's cores.
+        # A picture's cost, above all its memory, must not depend on the machine's cores.
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # pyrefly: ignore[bad-assignment]
         # Pillow refuses at twice this; what counts is the size after JPEG's reduction, which `render` checks.
         Image.MAX_IMAGE_PIXELS = max_pixels * _LARGEST_JPEG_REDUCTION**2 // 2
@@ -76,7 +76,8 @@ class ImageDocument:
 
     @property
     def num_frames(self) -> int:
-        """Of an animation, or pictures side by side. Those that cameras and TIFFs add to a picture do not count."""
+        """Frames of an animation, or pictures side by side. Those that cameras and TIFFs add to a picture do not
+        count."""
         has_additions = self._is_jpeg or self._media_type == "image/tiff"
         return 1 if has_additions else int(getattr(self._image, "n_frames", 1))
 
@@ -195,7 +196,8 @@ def _squared(native_px: tuple[int, int], aspect: float) -> tuple[int, int]:
 
 
 def _page_frames(image: Image.Image) -> list[int]:
-    """The frames of a TIFF that are pages: previews and masks of others are none, unless all are marked so."""
+    """The frames of a TIFF that are pages: previews and masks of other frames do not count, unless all are marked
+    so."""
     tiff: Any = image
     frames = range(int(tiff.n_frames))
     pages = [frame for frame in frames if _is_page(tiff, frame)]
@@ -277,6 +279,6 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _scale(image: Image.Image, size_px: tuple[int, int]) -> Pixels:
-    # Bicubic, as the model's own preprocessing; the gap lets Pillow average whole pixels first when far off.
+    # Bicubic, as the model's own preprocessing; the gap lets Pillow average whole pixels first when much larger.
     scaled = image.resize(size_px, Image.Resampling.BICUBIC, reducing_gap=2.0)
     return np.asarray(scaled.convert("RGB"))

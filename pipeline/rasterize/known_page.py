@@ -21,8 +21,8 @@ _SIZE_PX = (1240, 1754)  # A4 at 150 dpi
 
 
 async def rasterize_known_page(settings: RenderSettings, mode: str) -> Rasterized[PageImage]:
-    """It in black on white, in a process of its own. It has a failure and no image where rendering is out of
-    order. Raises `ConfigError` for an unknown mode."""
+    """The page in black on white, rasterized in a process of its own. It has a failure and no image if rendering does
+    not work. Raises `ConfigError` for an unknown mode."""
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         file.write(_png())
         file.flush()

@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes, and whether its end is there. Names are never asked.
+"""What a file is, told from its first bytes, and whether its end is there. File names are never used.
 
 This module only compares bytes, so it is safe to run on hostile files in any process. It does not decode.
 """
@@ -54,10 +54,10 @@ def sniff(head: bytes) -> str:
         return kind
     if head.startswith(_JPEG_2000_BOX) and head[20:24] not in _NO_JPEG_2000_IMAGE:
         return JPEG_2000
-    # "BM" also starts plain words; the size of the header that follows does not.
+    # Plain words may start with "BM", too; a header's size does not follow there.
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
         return "image/bmp"
-    # "P5" may start plain words; the two or three numbers of its header do not follow them.
+    # Plain words may start with "P5", too; the two or three numbers of its header do not follow there.
     if _anymap_header(head):
         return ANYMAP
     return PDF if b"%PDF-" in head[:HEAD_BYTES] else ""
@@ -81,16 +81,16 @@ def sniff_file(file: BinaryIO) -> str:
 
 
 def is_cut_short(file: BinaryIO, media_type: str) -> bool:
-    """Whether the mark that ends a file of this type is missing. Types without such a mark count as whole. The file
-    stays where it stands."""
+    """Whether the mark that ends a file of this type is missing. Types without such a mark count as whole. The file's
+    position is kept."""
     with map_bytes(file) as data:
         return _is_cut_short(data, media_type)
 
 
 def _is_cut_short(data: mmap.mmap, media_type: str) -> bool:
     if media_type == PDF:
-        # Whatever follows the end does no harm: copiers and web servers append kilobytes. Nor that the last line
-        # is missing.
+        # Whatever follows the end does no harm: copiers and web servers append kilobytes. A missing last line
+        # does no harm either.
         last_object = max(data.rfind(b"endobj"), data.rfind(b"endstream"))
         return max(data.rfind(b"%%EOF"), data.rfind(b"startxref")) <= last_object
     if media_type == "image/jpeg":

@@ -221,7 +221,7 @@ def _own_size(
 
 
 def _rounded(side_px: float, multiple_px: int) -> int:
-    """Down, lest a limit be passed; but no less than the least side, rounded up to the multiple."""
+    """Rounded down, so that no limit is passed; but no less than the least side, rounded up to the multiple."""
     least = -(-OCR_MIN_SIDE_PX // multiple_px) * multiple_px
     return max(least, int(side_px + 1e-6) // multiple_px * multiple_px)
 

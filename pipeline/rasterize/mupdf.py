@@ -19,8 +19,8 @@ from quire.rasterize.views import RenderFailure, Rendering, WrongPassword, empty
 from quire.records import PageFacts, Pixels
 
 # PyMuPDF 2 loads a neural network for layout and a writer of Markdown when it is imported: more than a second of CPU
-# and 55 MB in every rendering process, for what is never asked of it here. It does without a module that is marked as
-# missing.
+# and 55 MB in every rendering process, for functions that are not used here. It works without modules that are marked
+# as missing.
 sys.modules.setdefault("pymupdf.layout", None)  # pyrefly: ignore[no-matching-overload]
 sys.modules.setdefault("pymupdf4llm", None)  # pyrefly: ignore[no-matching-overload]
 import pymupdf  # noqa: E402
@@ -31,7 +31,7 @@ _DEFAULT_MEDIA_BOX = (0, 0, 612, 792)  # as MuPDF and pdfium take a page without
 _SAYS_DAMAGE = re.compile(
     r"error|truncated|premature|cannot|corrupt|damaged|unknown filter|may not be correct|unknown subtype"
 )
-_HARMLESS = re.compile(r"ICC profile|link destination|non-page object")  # the last is of a page's neighbours
+_HARMLESS = re.compile(r"ICC profile|link destination|non-page object")  # the last is about a page's neighbours
 _library: Any = pymupdf  # typed in parts only
 _mupdf: Any = pymupdf.mupdf
 
@@ -88,7 +88,7 @@ class MupdfDocument:
         page_facts = self._facts(page, display_list, ink_share)
         if (
             damage
-        ):  # what pages share, a font say, is complained of when it is loaded: the next page is to load it again
+        ):  # warnings about what pages share (a font) come when it is loaded: the next page is to load it again
             _library.TOOLS.store_shrink(100)
         return Rendering(chosen, pixels, tiled, page_facts, ink_map, damage)
 
@@ -142,7 +142,7 @@ def _annotated_files(page: Any) -> Iterator[str]:
 
 
 def _file_name(specification: Any) -> str:
-    """The Unicode one where there are two."""
+    """The file's name, the Unicode one where there are two."""
     for key in (_mupdf.PDF_ENUM_NAME_UF, _mupdf.PDF_ENUM_NAME_F):
         if name := specification.pdf_dict_get(key).pdf_to_text_string():
             return str(name)
@@ -150,9 +150,9 @@ def _file_name(specification: Any) -> str:
 
 
 def _mend(page: Any) -> bool:
-    """Take a crop box that leaves nothing of the page for none, and so a rotation by no quarter turn and a unit of
-    nothing, as browsers do. MuPDF draws nothing of the first and the last, and turns by the nearest quarter. Whether
-    there was something to mend."""
+    """Ignore a crop box that leaves nothing of the page, a rotation that is no quarter turn, and a unit of 0 or less,
+    as browsers do. MuPDF would draw nothing for the first and the last, and turn by the nearest quarter. Returns
+    whether there was something to mend."""
     entries = _mupdf.pdf_page_from_fz_page(page.this).obj()
     crop = _mupdf.pdf_dict_get_inheritable(entries, _mupdf.PDF_ENUM_NAME_CropBox)
     media = _rectangle(_mupdf.pdf_dict_get_inheritable(entries, _mupdf.PDF_ENUM_NAME_MediaBox))
@@ -203,8 +203,8 @@ def _damage() -> str:
 
 
 def _lost_contents(page: Any) -> str:
-    """What should be on the page by its entries and cannot be, which MuPDF passes over. A page that is not to have any
-    contents has no such entry; MuPDF makes nulls of references that lead nowhere."""
+    """What the page's entries promise and cannot be drawn; MuPDF skips it silently. A page without contents has no such
+    entry; MuPDF turns references that lead nowhere into nulls."""
     entries = _mupdf.pdf_page_from_fz_page(page.this).obj()
     if not entries.pdf_is_dict():
         return "the page is no dictionary"
@@ -238,5 +238,5 @@ def _spans(display_list: Any) -> list[tuple[float, str]]:
 
 
 def render_png(document: MupdfDocument, page_index: int, dpi: int) -> bytes:
-    """A page the common way, as PNG. For benchmarks to compare with; nothing in the pipeline wants it."""
+    """A page the common way, as PNG. For benchmarks to compare with; nothing in the pipeline uses it."""
     return bytes(document._document[page_index].get_pixmap(dpi=dpi).tobytes("png"))

@@ -1,8 +1,8 @@
-"""What becomes of a page that one renderer, or two, had a go at: pure functions over their goes.
+"""What becomes of a page that one or two renderers tried to draw: pure functions over their tries (`Go`).
 
-A renderer leaves out what it cannot draw, mostly without an error. So one that draws nothing, or next to nothing where
-there should be something, or owns up to damage, is not believed alone: the other one is asked, and where they do not
-agree the page is read with a mark, or fails. A page is blank only if nobody has a doubt.
+A renderer leaves out what it cannot draw, mostly without an error. So a renderer that draws nothing, or next to nothing
+where there should be something, or reports damage, is not believed alone: the other one is asked. Where they do not
+agree, the page is read with a mark, or fails. A page is blank only if there is no doubt.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def wants_another(go: Go) -> bool:
 
 
 def settle(page_index: int, goes: Sequence[Go], seconds: float) -> tuple[RasterizedPage, PageImage | None]:
-    """The page, from the first renderer's go and perhaps the other's, and its image unless it failed."""
+    """The page, from the first renderer's try and perhaps the other's, and its image unless it failed."""
     drawn = [go for go in goes if isinstance(go, Drawn)]
     damage = "; ".join(f"{go.renderer}: {go.damage}" for go in drawn if go.damage)
     if with_ink := [go for go in drawn if go.facts.has_ink]:

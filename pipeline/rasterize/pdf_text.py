@@ -1,7 +1,7 @@
 """A PDF's objects as text to search in, without a library that parses them.
 
-Finds what stands in plain sight, or in a compressed object stream. A name that is written with escapes (`/#41nnot`), or
-in an object of its own that is encrypted, is not found.
+Finds what is stored as plain text, or in a compressed object stream. A name that is written with escapes (`/#41nnot`),
+or in an object of its own that is encrypted, is not found.
 """
 
 from __future__ import annotations

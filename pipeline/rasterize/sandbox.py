@@ -1,9 +1,9 @@
 """Documents into page images, whatever is in them. Start here.
 
-Opening and rendering happen in processes with limits of CPU time and memory. A page that hangs, crashes or
-explodes costs its process and becomes a `Failure`; the next page gets a fresh process. A PDF page that one
-renderer cannot do, or is not believed about, is tried once with the other (`opinions.py`). This side of the border
-handles numbers and pixels only, and trusts neither: a reply that makes no sense is a failed page as well.
+Opening and rendering happen in processes with limits of CPU time and memory. A page that hangs, crashes or explodes
+costs its process and becomes a `Failure`; the next page gets a fresh process. A PDF page that one renderer cannot draw,
+or whose drawing is not believed, is tried once with the other (`opinions.py`). This side of the border handles numbers
+and pixels only, and trusts neither: a reply that makes no sense is a failed page as well.
 
 It does not know which mode or which pages are wanted, nor Ray.
 """
@@ -66,7 +66,7 @@ class Sandbox:
         pages_per_process: int = 500,
         stuck_after_s: float = STUCK_AFTER_S,
     ) -> None:
-        """`num_workers` None: as the settings say. What follows it is set in tests of faults only."""
+        """`num_workers` None: as the settings say. The parameters after it are set in tests of faults only."""
         self._settings = settings
         # MuPDF is an optional extra, for the sake of its licence.
         self._has_mupdf = not MUPDF.missing()
@@ -117,7 +117,7 @@ class Sandbox:
                 except OverLimit as exc:
                     words.append(f"it cannot be opened: {exc} (hung)")
                 except ChildDied as exc:
-                    if number > 0 or not again:  # what that process had done before must not show
+                    if number > 0 or not again:  # what that process had done before must not change the result
                         words.append(f"opening it crashes the reader ({_last_words(exc)})")
                 except _NONSENSE:
                     child.stop()
@@ -134,9 +134,9 @@ class Sandbox:
     ) -> AsyncIterator[Rasterized[PageImage]]:
         """Render pages of one document at one mode: one result for each index, in the order asked.
 
-        Pixels are copies of their own. A process is occupied only while it renders, not while the consumer
-        looks at a page; several calls share the processes. All pages are of the file that is there at first, whatever
-        happens to its name. Raises OSError where it cannot be opened, `ConfigError` for an unknown mode.
+        Pixels are copies of their own. A process is occupied only while it renders, not while the consumer looks at a
+        page; several calls share the processes. All pages come from the file that was opened first, whatever happens to
+        its name. Raises OSError where it cannot be opened, `ConfigError` for an unknown mode.
         """
         layout(mode, 595, 842)  # refuses an unknown mode before any process is asked
         with path.open("rb") as file:
@@ -146,8 +146,8 @@ class Sandbox:
                 yield rasterized
 
     async def missing_of_cage(self) -> tuple[str, ...]:
-        """What the processes' cage lacks on this machine, in words; nothing where it is whole. Starts a process. Raises
-        `QuireError` where that is more than the settings allow."""
+        """What the processes' cage lacks on this machine, in words; empty where it is complete. Starts a process.
+        Raises `QuireError` where that is more than the settings allow."""
         async with self._pool.lend() as child:
             return await child.missing_of_cage()
 
@@ -181,9 +181,9 @@ class Sandbox:
         return page, hold(page_index, image.info, image) if image is not None else None
 
     async def _go(self, child: Child, request: Json, doc_id: str) -> Go:
-        """One renderer's go. A process that has done other pages may have failed because of them (a leak, a
-        damaged heap), so the page gets a second chance in a fresh one: which pages shared a process must not
-        show in the results."""
+        """One renderer's try. A process that has drawn other pages may have failed because of them (a leak, a damaged
+        heap), so the page gets a second try in a fresh one: which pages shared a process must not change the
+        results."""
         was_fresh = child.num_requests == 0
         go = await self._go_once(child, request, doc_id)
         if isinstance(go, Drawn) or go.kind not in _MAY_BE_THE_WORKERS_FAULT:
@@ -290,6 +290,6 @@ def _probe_from(reply: Json) -> Probe:
 
 def _last_words(exc: ChildDied) -> str:
     """How the process ended and the last line that it wrote: those before it may be a traceback, which names this
-    installation's files, and two machines would write other tables."""
+    installation's files: two machines would write different tables."""
     how, _, words = str(exc).partition("; last words: ")
     return single_line("; last words: ".join([how, *words.splitlines()[-1:]]))

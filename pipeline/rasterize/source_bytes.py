@@ -12,5 +12,5 @@ from typing import BinaryIO
 
 def map_bytes(file: BinaryIO) -> mmap.mmap:
     """All bytes of the file, wherever it stands. Raises ValueError for a file without any."""
-    # Private, since the cage lets no process share memory anew: that would be beyond its memory limit.
+    # Private, since the cage forbids new shared memory, which the memory limit would not count.
     return mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)

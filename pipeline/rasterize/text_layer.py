@@ -1,4 +1,4 @@
-"""Whether a page's own text layer can be believed, from what rendering taught about the page.
+"""Whether a page's own text layer can be believed, from what rendering told about the page.
 
 Does not see the text itself: the facts count its characters and say what is odd about them.
 """

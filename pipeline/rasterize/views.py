@@ -21,9 +21,9 @@ ARENA_BYTES = 3 * max(OCR_MAX_SIDE_PX**2, MAX_TILES * TILE_PX**2 + 1280**2)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rendering:
-    """One page as a renderer made it. `page` is the whole page at `layout.content_px`, without padding;
-    `tiled` the whole page at `layout.tiled_px`, None without tiles. `damage` says what could not be drawn, or in part
-    only; "" mostly. `ink_map`: see `RasterizedPage`."""
+    """One page as a renderer made it. `page` is the whole page at `layout.content_px`, without padding; `tiled` the
+    whole page at `layout.tiled_px`, None without tiles. `damage` says what could not be drawn, or only in part; ""
+    mostly. `ink_map`: see `RasterizedPage`."""
 
     layout: Layout
     page: Pixels

@@ -72,7 +72,7 @@ class RenderWorker:
 
 
 def _version(file: BinaryIO) -> tuple[int, int, int]:
-    """Which file it is; when it was written says nothing, since the cache marks its files as used that way."""
+    """Which file it is. Its modification time says nothing: the cache sets it to mark files as used."""
     status = os.fstat(file.fileno())
     return status.st_dev, status.st_ino, status.st_size
 

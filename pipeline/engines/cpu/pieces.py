@@ -1,7 +1,7 @@
 """Between detector and recogniser: which pieces of the upright page are read, and what becomes of each.
 
-Boxes that join columns or cells are cut at the gaps in their ink; boxes that are no level rectangles keep
-their four corners. Knows pixels and boxes, not the models.
+Boxes that join columns or cells are cut at the gaps in their ink; boxes that are not level rectangles keep their four
+corners. Knows pixels and boxes, not the models.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from quire.page_layout.white_space import ALIGNED
 from quire.records import Pixels
 
 _PAD = 0.15  # box heights around a piece that was cut at its ink
-_SAME = 0.8  # of a fragment's width inside another piece, on one line with it: what it shows is read there
+_SAME = 0.8  # of a fragment's width inside another piece of the same line: its text is read there
 _LEVEL_DEG = 1.0  # boxes up to that slope are cut out as rectangles
 
 
@@ -43,8 +43,8 @@ def find_pieces(image: Pixels, grey: Grey, quads: Quads) -> list[tuple[Box, Quad
 
 
 def _without_doubles(fragments: Sequence[Sequence[Box]]) -> list[Box]:
-    """The fragments of all boxes, but for those that lie in a wider one: where two boxes overlap, a cut leaves the end
-    of the one by itself, and it would be read twice."""
+    """The fragments of all boxes, without those that lie in a wider one. Where two boxes overlap, a cut separates the
+    end of one of them, and that end would be read twice."""
     pieces = np.array([box for parts in fragments for box in parts], np.float64).reshape(-1, 4)
     return [box for parts in fragments for box in parts if len(parts) == 1 or not _lies_in_another(box, pieces)]
 

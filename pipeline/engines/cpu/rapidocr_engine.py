@@ -1,8 +1,8 @@
 """Reading pages on CPUs with RapidOCR: a pool of child processes, each with one thread and one page at a time.
 
-Pixels go to a child through shared memory; what comes back are blocks in reading order, found by
-`rapidocr_worker.py` and `layout.py`. A child that dies on a page is replaced and the page tried once more; a
-page that kills two, or takes too much CPU, is rejected. This module knows no rapidocr: only children import it.
+Pixels go to a child through shared memory; what comes back are blocks in reading order, found by `rapidocr_worker.py`
+and `page_layout`. A child that dies on a page is replaced, and the page is tried once more. A page that kills two, or
+takes too much CPU, is rejected. This module knows no rapidocr: only children import it.
 
 Peak resident memory of a child, measured on pages of 2 to 8 megapixels: 0.8 GB for a letter page at 150 dpi and
 1.1 GB for the largest with onnxruntime, 1.0 and 1.4 GB with OpenVINO.
@@ -28,16 +28,16 @@ WORKER = "quire.engines.cpu.rapidocr_worker:RapidOcrWorker"
 ARENA_BYTES = 64 << 20
 """Shared memory of one child: the largest page, 22 megapixels."""
 
-_MIN_LEGIBLE_SHARE = 0.5  # of the length of the detected lines; pages in a script that is read are above 0.9,
-# in one that is not below 0.35 (Korean, Russian, Arabic, Devanagari; 19 pages compared)
+_MIN_LEGIBLE_SHARE = 0.5  # of the length of the detected lines; pages in a known script are above 0.9,
+# in an unknown one below 0.35 (Korean, Russian, Arabic, Devanagari; 19 pages compared)
 _MEMORY_BYTES = {"onnxruntime": 1400 << 20, "openvino": None}  # OpenVINO reserves gigabytes that it never
 # touches, and answers nonsense where it does not get them
-_REPLACE_BYTES = 1100 << 20  # resident; a child that holds more after a page makes room for a new one
+_REPLACE_BYTES = 1100 << 20  # resident; a child that holds more after a page is replaced
 
 
 class RapidOcrEngine:
-    """Fulfils `LocalEngine`. Text order, blocks and scores come from the page alone, so that neither the
-    number of processes nor the order of pages shows in them."""
+    """Fulfils `LocalEngine`. Text order, blocks and scores depend on the page alone: the number of processes and the
+    order of pages do not change them."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class RapidOcrEngine:
     ) -> Recognition:
         """Read the page's last view without its padding; `request` has nothing that applies here.
 
-        Raises `PageRejected`: too_many_pixels, engine_timeout, engine_crash, unsupported_script;
-        `EngineAway` where a child cannot be started, `QuireError` where the machine does not let one work.
+        Raises `PageRejected`: too_many_pixels, engine_timeout, engine_crash, unsupported_script; `EngineAway` where a
+        child cannot be started, `QuireError` where the machine does not let a child work.
         """
         pixels = content_of(page)
         if pixels.nbytes > ARENA_BYTES:

@@ -1,9 +1,9 @@
 """One page read by RapidOCR, in a child process: pixels in, labelled blocks out.
 
-The only module that imports rapidocr. Its detector and recogniser are called apart, because between the two
-boxes that join columns have to be cut; these calls are not part of rapidocr's documented interface, hence
-the pinned version. The default models, which rapidocr carries, are the only ones used: any other version,
-language or size would be fetched from the internet.
+The only module that imports rapidocr. Its detector and recogniser are called separately: between the two, boxes that
+join columns have to be cut. These calls are not part of rapidocr's documented interface, hence the pinned version. The
+default models, which rapidocr carries, are the only ones used: any other version, language or size would be fetched
+from the internet.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from quire.records import Pixels
 _MAX_SIDE_PX = 2000  # of the detector's input, rapidocr's own limit
 _MAX_AREA_PX = 3_000_000  # of the detector's input: A3 at 150 dpi; holds the process below 1.3 GiB
 _MIN_SIDE_PX = 736  # smaller pages are padded to the size the detector knows, and not blown up
-_LONE_SHARE = 0.25  # of a page: where its ink lies in a smaller part, a second look at that part is taken
+_LONE_SHARE = 0.25  # of a page: if its ink lies in a smaller part, the detector is run again on that part
 _LONE_MARGIN_PX = 60
 _STRIP_HEIGHT_PX = 48  # of the recogniser's input
-_OPENVINO_STEP = 128  # OpenVINO compiles, and keeps, kernels for each size of input: there are fewer sizes so
+_OPENVINO_STEP = 128  # OpenVINO compiles, and keeps, kernels for each size of input: so there are fewer sizes
 _LEGIBLE_SCORE = 0.5  # rapidocr's own `text_score`
 _CHARS_PER_SQUARE = 0.5  # a legible line has that many characters per line height of length: Latin script
 # has 2-3, Chinese 1.3, a script that the recogniser does not know less than 0.45
@@ -102,11 +102,11 @@ class RapidOcrWorker:
         return quads
 
     def _detect_strip(self, page: Pixels) -> Quads:
-        """Of a page that would lose most of its pixels if it were made to fit: piece by piece."""
+        """Detect piece by piece, on a page that would lose most of its pixels if it were scaled to fit."""
         return join_pieces([(piece, self._detect(piece.of(page))) for piece in pieces_of(page)])
 
     def _detect_closely(self, page: Pixels) -> Quads:
-        """A lone word on a wide empty page escapes the detector, but not in a part of the page around it."""
+        """The detector misses a lone word on a wide empty page, but finds it in a part of the page around it."""
         grey: Grey = np.asarray(cv2.cvtColor(page, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
         bounds = ink_bounds(grey)
         if bounds is None:
@@ -120,7 +120,7 @@ class RapidOcrWorker:
         return quads
 
     def _read(self, page: Pixels, quads: Quads) -> Reading:
-        """The page upright: whichever way its lines read best."""
+        """The page turned upright: the way in which its lines read best."""
         tall = straighten.is_tall(quads)
         if tall.mean() > 0.5:
             sample = _longest(quads[tall])
@@ -148,7 +148,8 @@ class RapidOcrWorker:
         return sum("\u3040" <= char <= "\u9fff" for char in text) > 0.5 * len(text)
 
     def _read_on_its_side(self, page: Pixels, num_quarters: int) -> Reading:
-        """With boxes that are found on the upright page: the detector overlooks single characters that lie down."""
+        """With boxes that are found on the upright page: the detector misses single characters that lie on their
+        side."""
         height, width = page.shape[:2]
         found = self._find_lines(np.ascontiguousarray(np.rot90(page, num_quarters)))
         back = straighten.inverse(straighten.quarter_turns(width, height, num_quarters))
@@ -169,13 +170,13 @@ class RapidOcrWorker:
         return Reading(tuple(lines), transform, image.shape[0])
 
     def _stand_upright(self, page: Pixels, tall: Quads) -> bool:
-        """Whether most of some tall boxes are narrow characters on a page that is upright: a table of ones."""
+        """Whether most of some tall boxes are narrow characters on an upright page, as in a table of ones."""
         upwards = self._recognize([straighten.cut_out(page, quad) for quad in tall])
         levels = [self._level(page, quad, result) for quad, result in zip(tall, upwards, strict=True)]
         return sum(level is not None for level in levels) > len(tall) / 2
 
     def _level(self, image: Pixels, quad: Quads, upwards: Result) -> Result | None:
-        """What a tall box reads as it stands; None where it reads better up the page, as a word on its side does."""
+        """What a tall box reads without turning it; None if it reads better up the page, as a word on its side does."""
         if not straighten.may_be_lone(quad[None])[0]:
             return None
         [level] = self._recognize([cut_strip(image, straighten.box_of(quad, image), None)])
@@ -183,7 +184,7 @@ class RapidOcrWorker:
         return level if level[0] and is_better else None
 
     def _downwards(self, image: Pixels, quad: Quads, upwards: Result) -> Result:
-        """A margin stamp read the other way, if it reads better so."""
+        """A margin stamp read the other way if that scores better, else `upwards`."""
         if upwards[1] >= _DOUBTFUL_SCORE:
             return upwards
         [other] = self._recognize([np.rot90(straighten.cut_out(image, quad), 2)])

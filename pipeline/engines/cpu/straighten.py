@@ -21,7 +21,7 @@ _MIN_SKEW_DEG = 0.3  # below that rows and columns separate well enough
 _MAX_SKEW_DEG = 20.0
 _TALL = 1.5  # height over width from which a box counts as turned on its side (the recogniser's own limit)
 _LONE = 4.0  # ... up to which it may be one narrow character that stands upright: 1, l, I
-_LONG = 5.0  # only boxes that long tell the skew
+_LONG = 5.0  # the skew is measured on boxes at least that long
 
 
 def is_tall(quads: Quads) -> NDArray[np.bool_]:
@@ -39,7 +39,7 @@ def may_be_lone(quads: Quads) -> NDArray[np.bool_]:
 
 
 def turn(page: Pixels, quads: Quads, num_quarters: int) -> tuple[Pixels, Quads, Transform]:
-    """The page turned by quarters counter-clockwise and freed of its skew, its quads, and the transform."""
+    """The page turned by quarters counter-clockwise and with its skew removed, its quads, and the transform."""
     height, width = page.shape[:2]
     transform = quarter_turns(width, height, num_quarters)
     image: Pixels = np.ascontiguousarray(np.rot90(page, num_quarters))

@@ -16,8 +16,8 @@ from quire.rasterize.modes import STRIP_ASPECT
 from quire.records import Pixels
 
 _LENGTH_PX = 1600  # of a piece, along the strip
-_OVERLAP_PX = 320  # a heading's height, and enough of a line that runs along the strip to know it again
-_SAME_LINE = 0.6  # of the smaller box's side across the strip: so much in common makes two boxes one line
+_OVERLAP_PX = 320  # a heading's height, and enough of a line along the strip to find it on both pieces
+_SAME_LINE = 0.6  # of the smaller box's side across the strip: boxes that share more are of one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def pieces_of(page: Pixels) -> list[Piece]:
 
 def join_pieces(found: Sequence[tuple[Piece, Quads]]) -> Quads:
     """The boxes of all pieces, on the page. A box that reaches into the overlap of two pieces is found on both, perhaps
-    in part: what is of one line becomes the box around both."""
+    in part: two boxes of one line become the box around both."""
     joined: list[tuple[Quads, Box]] = []
     for piece, quads in found:
         shift = np.array([piece.start, 0] if piece.axis == 1 else [0, piece.start], np.float32)
@@ -69,7 +69,8 @@ def _box_of(quad: Quads) -> Box:
 
 
 def _is_same(one: Box, other: Box, axis: int) -> bool:
-    """Whether two boxes have half of one, or of the overlap, in common along the strip, and most of one across it."""
+    """Whether two boxes share half of the shorter one, or of the overlap, along the strip, and most of one across
+    it."""
     along, across = 1 - axis, axis
     least = min(_length(one, along) / 2, _length(other, along) / 2, _OVERLAP_PX / 2)
     least_across = _SAME_LINE * min(_length(one, across), _length(other, across))
@@ -86,7 +87,7 @@ def _common(one: Box, other: Box, side: int) -> float:
 
 
 def _around(one: tuple[Quads, Box], other: tuple[Quads, Box]) -> tuple[Quads, Box]:
-    """The level box around two; either of them where it is the whole of it, as it may be slanted."""
+    """The level box around two; if one of them fills it, that one as it is, since it may be slanted."""
     (_, a), (_, b) = one, other
     x0, y0, x1, y1 = box = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
     for candidate in (one, other):

@@ -1,9 +1,9 @@
 """Reading pages on CPUs with the Tesseract program, where it is on PATH.
 
-One process per page, or a second one where the first was killed, one thread each, at most `num_processes` at a time;
-the image goes in through a pipe as a PNM, which costs no compression, and TSV comes out. Blocks and paragraphs are
-Tesseract's own; headings are told by the height of their lines. Tesseract is asked for one language set and answers
-something for every script, so that a low confidence is the only sign of one that it does not know.
+One process per page (a second one if the first was killed), one thread each, at most `num_processes` at a time. The
+image goes in through a pipe as a PNM, which costs no compression; TSV comes out. Blocks and paragraphs are Tesseract's
+own; headings are told by the height of their lines. Tesseract is asked for one language set and answers something for
+every script: a low confidence is the only sign of a script that it does not know.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Word:
 
 
 class _Killed(Exception):
-    """By a signal."""
+    """A signal ended the process."""
 
 
 class TesseractEngine:
@@ -78,7 +78,7 @@ class TesseractEngine:
 
     @classmethod
     async def start(cls, num_processes: int, languages: str, page_cpu_s: float, cage: CageMode) -> TesseractEngine:
-        """Have one that has what it needs. Raises `MissingDependency`."""
+        """Make the engine. Raises `MissingDependency` if the program or a language is missing."""
         if missing := await asyncio.to_thread(missing_for_tesseract, languages):
             raise MissingDependency(f"the engine tesseract needs {missing}")
         return cls(num_processes, languages, page_cpu_s, cage)
@@ -110,8 +110,8 @@ class TesseractEngine:
             await _kill(process)
 
     async def _read_twice(self, pixels: Pixels, dpi: int) -> str:
-        """A process that a signal ended may have been killed for want of memory: the page gets a second one before it
-        is blamed."""
+        """A process that a signal ended may have been killed for lack of memory: the page gets a second process before
+        it is blamed."""
         try:
             return await once_more(lambda: self._run(pixels, dpi), _Killed)
         except _Killed as exc:
@@ -191,7 +191,7 @@ def _join(words: Sequence[Word]) -> Word:
 
 
 def _blocks(lines: Sequence[Word], width: int, height: int) -> Iterator[Block]:
-    """One block a paragraph, its lines joined; the words of lines broken at a hyphen too."""
+    """One block a paragraph, its lines joined, and words that were broken at a hyphen, too."""
     typical = statistics.median(word.line.height for word in lines) if lines else 0.0
     for _, group in groupby(lines, key=lambda word: word.key[:2]):
         paragraph = [word.line for word in group]

@@ -1,4 +1,4 @@
-"""Which languages the installed Tesseract has data for, asked before pages are: it would fail on each of them."""
+"""Which languages the installed Tesseract has data for. Asked before the first page: without data, every page fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from quire.config.engines import EngineSections
 from quire.config.settings import environment
 from quire.processes.child_process import child_environment
 
-_TIMEOUT_S = 300.0  # the long stop: a busy machine takes its time
+_TIMEOUT_S = 300.0  # a last limit: a busy machine is slow
 
 
 def lacks(settings: EngineSections) -> str:
@@ -40,7 +40,8 @@ def missing_for_tesseract(languages: str, program: str = "tesseract") -> str:
 
 
 def _installed(program: str) -> list[str]:
-    """A line says where the data lies, then there is one for each language."""
+    """The installed languages. In Tesseract's answer a line says where the data lies, then there is one for each
+    language."""
     command = [program, "--list-langs"]
     listed = subprocess.run(
         command,
@@ -55,7 +56,7 @@ def _installed(program: str) -> list[str]:
 
 
 def environment_of_tesseract() -> dict[str, str]:
-    """A child process's, and where Tesseract finds its models if it is not where it looks itself."""
+    """A child process's environment, and where Tesseract finds its models if they are not in its default place."""
     folder = environment("TESSDATA_PREFIX")
     data = {"TESSDATA_PREFIX": folder} if folder else {}
     return {**child_environment(), **data, "OMP_THREAD_LIMIT": "1"}

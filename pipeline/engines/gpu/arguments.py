@@ -1,6 +1,6 @@
 """From settings to vLLM's engine arguments and environment, with defaults that suit the device, as data.
 
-Imports neither vLLM nor the device's driver: how much memory there is, it is told.
+Imports neither vLLM nor the device's driver: the caller says how much memory there is.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from quire.deepseek_vllm.guard_proof import GUARD
 from quire.deepseek_vllm.worker import EXTENSION
 
 STREAM_INTERVAL = 32
-"""Tokens between two outputs of a request. A loop is seen that late at most, and outputs cost Python time."""
+"""Tokens between two outputs of a request. A loop is seen at most that many tokens late; more outputs would cost more
+Python time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What suits devices with at least `memory_gib`. Reckoned, not measured: a page of DeepSeek-OCR holds some
-    2,000 tokens of 61,440 bytes each when it ends, half of that on average, and the weights 6.7 GB."""
+    """What suits devices with at least `memory_gib`. Calculated, not measured: a page of DeepSeek-OCR holds some 2,000
+    tokens of 61,440 bytes each when it ends, half of that on average, and the weights 6.7 GB."""
 
     memory_gib: int
     max_num_seqs: int
@@ -44,7 +45,7 @@ ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # this process has threads, and perhaps a CUDA context
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
-"""What vLLM's processes start with, unless the environment says otherwise. It reads it when it is imported."""
+"""The environment of vLLM's processes, unless it is set already. vLLM reads it when it is imported."""
 
 
 def suited_device(memory_gib: float) -> Device:

@@ -1,6 +1,6 @@
 """A model's checkpoint as files: where it is, which one it is, and what its configuration says.
 
-Knows Hugging Face's hub by its own client, and no engine.
+Knows Hugging Face's hub through the hub's own client, and no engine.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def local_checkpoint(model: str, revision: str) -> Path:
         raise MissingDependency(f"models from the hub need huggingface_hub: {install([GPU])}") from exc
     try:
         return Path(snapshot_download(model, revision=revision or None, allow_patterns=list(_WANTED_FILES)))
-    except Exception as exc:  # the hub's border: no answer is an error of whichever HTTP library its client has
+    except Exception as exc:  # border to the hub: without an answer, its client raises any HTTP library's error
         raise ConfigError(f"cannot get the model {model}, and there is no folder of that name: {exc}") from exc
 
 
 def pin_revision(model: str, revision: str) -> str:
-    """The commit that a branch, a tag or nothing stands for just now; for a folder, what its files say.
+    """The commit that a branch, a tag or no revision stands for now; for a folder, what its files say.
 
     Asks the hub, or looks at what was fetched before where the hub does not answer. Raises `ConfigError`.
     """

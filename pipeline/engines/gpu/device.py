@@ -1,4 +1,4 @@
-"""Whether this process can reach an NVIDIA GPU, asked of the driver itself: no library need be imported, which takes
+"""Whether this process can reach an NVIDIA GPU. The driver itself is asked: no library has to be imported, which takes
 seconds, and CUDA_VISIBLE_DEVICES counts."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def has_gpu() -> bool:
 
 
 def lacks(settings: EngineSections) -> str:
-    """What vLLM needs beside its package and has not on this machine, and how it gets it; empty if it can run."""
+    """What vLLM needs besides its package and lacks on this machine, and how to get it; empty if it can run."""
     if settings.vllm.device == "cpu" or has_gpu():
         return ""
     return (

@@ -46,7 +46,7 @@ class Batches:
         while batch := self._take():
             try:
                 latents = await self._encode([page for page, _ in batch])
-            # Nobody cancels this task; but vLLM cancels calls of its own when its process dies under them.
+            # Nothing of ours cancels this task, but vLLM cancels its own calls when its process dies.
             except (Exception, asyncio.CancelledError) as exc:
                 for _, answer in batch:
                     if not answer.done():
@@ -58,7 +58,7 @@ class Batches:
                         answer.set_result(page_latents)
 
     def _take(self) -> list[tuple[PageViews, asyncio.Future[Tensor]]]:
-        """The next batch; nobody whose caller has gone is in it."""
+        """The next batch, without pages whose caller has gone."""
         batch: list[tuple[PageViews, asyncio.Future[Tensor]]] = []
         num_bytes = 0
         while self._waiting and num_bytes < self._max_bytes:
@@ -70,7 +70,7 @@ class Batches:
 
 
 async def load_tower(checkpoint: Path, device: str, dtype: str) -> Encode:
-    """The vision tower on a device of its own, as something to encode with."""
+    """The vision tower on a device of its own, as a function that encodes."""
     tower = await asyncio.to_thread(load_encoder, checkpoint, device, _torch_type(dtype))
 
     def encode(pages: Sequence[PageViews]) -> list[Tensor]:

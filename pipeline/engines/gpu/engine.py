@@ -4,8 +4,8 @@
          └─► or its pixels ───────────────────────────┴─► prompt ─► vLLM ─► text, as it comes
                                                                              └─ a loop ends the request at once
 
-What a page becomes on its way in, what runs in vLLM's process, and how large the window is, are modules of their
-own (`vllm_pages`, `vllm_process`, `window`). Does not know where pages come from or what becomes of the text.
+Modules of their own: what a page becomes on its way in (`prompts`), what runs in vLLM's process (`process`), and how
+large the window is (`window`). Does not know where pages come from or what becomes of the text.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class VllmEngine:
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that compute."""
+        """Ids of the processes that compute."""
         return self._process.pids
 
     @property
@@ -87,7 +87,7 @@ class VllmEngine:
 
     @property
     def num_encoded(self) -> int:
-        """Pages that the vision tower made latents of, those apart that vLLM encoded as it read them."""
+        """Pages that the vision tower made latents of, without those that vLLM encoded as it read them."""
         return self._prompts.num_encoded
 
     async def recognize(
@@ -105,7 +105,7 @@ class VllmEngine:
             extra_args=self._guard,
         )
         prompt = await self._prompts.make(page, request.prompt)
-        del page  # or this variable would hold the pixels until the page is read
+        del page  # else this variable would hold the pixels until the page is read
         return await self._read(prompt, sampling, let_go)
 
     async def close(self) -> None:
@@ -148,7 +148,7 @@ def _finish_reason(reason: str | None) -> Literal["stop", "length", "loop"]:
 
 
 async def _start_process(arguments: dict[str, Any], window: Window, stuck_after_s: float) -> VllmProcess:
-    """Twice if need be: the memory of a predecessor that was killed is not free at once."""
+    """Start vLLM, twice if necessary: the memory of a predecessor that was killed is not free at once."""
     for is_last in (False, True):
         try:
             return await VllmProcess.start(arguments, window.see_step, stuck_after_s)
@@ -165,12 +165,12 @@ async def _start_process(arguments: dict[str, Any], window: Window, stuck_after_
 
 
 def _words(exc: Exception, arguments: dict[str, Any]) -> str:
-    """vLLM repeats what it was given, tokens among it."""
+    """The error's words without secrets: vLLM repeats its arguments, access tokens included."""
     return redacted(str(exc), secret_values(arguments))
 
 
 def device_memory_gib() -> float:
-    """Of the GPU that vLLM takes. Raises `ConfigError` if there is none."""
+    """Memory of the GPU that vLLM takes. Raises `ConfigError` if there is none."""
     if not torch.cuda.is_available():
         raise ConfigError(
             "no GPU is there for vLLM (see `quire doctor`); a CPU build of vLLM wants --set vllm.device=cpu"

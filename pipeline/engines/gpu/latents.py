@@ -2,13 +2,13 @@
 
     <folder>/<model revision>/<mode>/<first two digits>/<sha256 of the page's pixels>.safetensors
 
-One safetensors object a page, because it holds bfloat16 (Parquet and NumPy do not), says its own shape and type,
-and is read without running anything it says. One object a page needs no index, no lock and no rewriting: its name
-follows from its content, so that whoever comes second changes nothing. The cost is one request a page, beside
-seconds of decoding.
+One safetensors object a page, because it holds bfloat16 (Parquet and NumPy do not), says its own shape and type, and is
+read without running anything it says. One object a page needs no index, no lock and no rewriting: its name follows from
+its content, so that a second writer changes nothing. The cost is one request a page, against seconds of decoding.
 
-A cache is never right or wrong about a page: what is damaged, misplaced or of another shape counts as missing, is
-removed and said once a page; so is a store that does not answer. Does not know engines, nor what latents mean.
+The cache never changes what a page says: an object that is damaged, misplaced or of another shape counts as missing, is
+removed and logged once a page. If the store does not answer, that counts as missing and is logged, too. Does not know
+engines, nor what latents mean.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAME = "latents"
 
 @dataclass(frozen=True, slots=True)
 class PageKey:
-    """What latents follow from, beside the model: the page's pixels and mode. `shape` is (tokens, width)."""
+    """What latents depend on, besides the model: the page's pixels and mode. `shape` is (tokens, width)."""
 
     mode: str
     image_sha256: str

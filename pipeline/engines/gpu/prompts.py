@@ -53,7 +53,7 @@ class PagePrompts:
 
 @dataclass(frozen=True, slots=True)
 class Latents:
-    """A page's latents: out of the cache if they are wanted from there, or made and then kept if there is one."""
+    """A page's latents: from the cache if `reads_cache`, else made and, if there is a cache, kept there."""
 
     batches: Batches
     width: int

@@ -12,7 +12,7 @@ from quire.engines.gpu.checkpoints import local_checkpoint
 
 
 async def start(settings: Settings, _: int) -> LocalEngine:
-    """The engine `vllm`; loading a model takes a minute. One that is not there is told at once."""
+    """The engine `vllm`; loading a model takes a minute. A missing model is reported at once."""
     model, revision = settings.engine.model, settings.engine.model_revision
     checkpoint = await asyncio.to_thread(local_checkpoint, model, revision)
     for name, value in ENVIRONMENT.items():  # read when vLLM is imported, and inherited by its processes

@@ -1,7 +1,7 @@
 """PDF pages through pdfium. The only package that imports pypdfium2.
 
 The second renderer, for documents and pages on which MuPDF fails. It is the first one where MuPDF's licence cannot be
-taken. Does not know processes or limits.
+accepted. Does not know processes or limits.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class PdfiumDocument:
         self._document.close()
 
     def _load(self, page_index: int) -> Any:
-        """The page. A crop box that has no part of the media box is none, and a rotation by no quarter turn is none, as
-        browsers take them; pdfium makes the first a page without size, and rounds the second."""
+        """The page. As in browsers, a crop box outside the media box is ignored, and so is a rotation that is no
+        quarter turn; pdfium would make the first a page without size, and round the second."""
         page = self._document[page_index]
         is_cropped_away, is_askew = not all(page.get_size()), self._entries.is_askew(page_index)
         if is_cropped_away:
@@ -98,8 +98,8 @@ class PdfiumDocument:
         return self._document[page_index]
 
     def _count_pages(self) -> int:
-        """pdfium repeats the count that the file states. A hostile one says a million, so look for the last
-        page, and where it is not there for the last one that is."""
+        """pdfium repeats the count that the file states. A hostile one says a million, so look for the last page and,
+        if it is missing, for the last one that exists."""
         low, high = 0, len(self._document)
         if high == 0 or self._has_page(high - 1):
             return high
@@ -129,7 +129,7 @@ class PdfiumDocument:
 
 
 def _open(data: Pixels, passwords: tuple[str, ...]) -> Any:
-    """The document in these bytes, which must stay as long."""
+    """The document in these bytes, which must stay as long as it is open."""
     array = (ctypes.c_ubyte * data.size).from_address(data.ctypes.data)
     for password in (None, *passwords):
         try:

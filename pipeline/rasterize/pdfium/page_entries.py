@@ -22,8 +22,8 @@ _ROTATE = re.compile(rb"/Rotate" + _NUMBER)
 
 
 class PageEntries:
-    """Of a document that pdfium holds open. A copy of a page holds all that the page shows, so it is made for documents
-    alone that may have what is looked for."""
+    """Of a document that pdfium holds open. A copy of a page holds all that the page shows, so it is made only for
+    documents that may have such entries."""
 
     def __init__(self, document: Any, file: BinaryIO) -> None:
         self._document = document
@@ -35,11 +35,11 @@ class PageEntries:
         return unit if unit is not None and unit > 0 else 1.0
 
     def is_askew(self, page_index: int) -> bool:
-        """Whether the page is to be turned by no quarter turn, which is none."""
+        """Whether the page's rotation is no quarter turn, which counts as none."""
         return (self._entry(_ROTATE, page_index) or 0.0) % 90 != 0
 
     def media_box(self, page_index: int) -> tuple[float, float, float, float]:
-        """Inherited ones are the page's own in a copy."""
+        """In a copy, an inherited media box is the page's own."""
         with self._copy(page_index) as copy:
             left, bottom, right, top = copy[0].get_mediabox()
         return min(left, right), min(bottom, top), max(left, right), max(bottom, top)

@@ -1,7 +1,7 @@
 """Whether pdfium could draw a page's pictures: it leaves out what it cannot decode, or what was cut off, silently.
 
 Knows pdfium's objects of a page and how the usual encodings end; does not render. Cannot tell that a fax picture was
-cut, whose rest is white.
+cut off: its rest is white.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from quire.rasterize.media_type import is_jpeg_cut_short
 from quire.records import Pixels
 
 _LEAST_SHARE = 0.02  # of the page: smaller pictures are ornaments
-_MOST_PICTURES = 16  # that are looked at, of a page
-_HARDLY_ANY_INK = 0.005  # of the place of a picture: a stamp or a page number over one that is not there
+_MOST_PICTURES = 16  # of a page that are checked
+_HARDLY_ANY_INK = 0.005  # of a picture's area: a stamp or a page number over a missing picture
 _PLAIN = ("", "Crypt", "FlateDecode", "LZWDecode", "RunLengthDecode", "ASCII85Decode", "ASCIIHexDecode")
 """Encodings of plain pixels, whose number of bytes follows from the picture's size."""
 
@@ -41,7 +41,7 @@ def _damage(item: Any, page: Any, pixels: Pixels) -> str:
         return "premature end of a picture (DCTDecode)"
     if last in _PLAIN and len(item.get_data(decode_simple=True)) < _num_bytes(item):
         return f"premature end of a picture ({last or 'no filter'})"
-    # To decode once more costs as much as to draw: only where hardly anything of it shows.
+    # Decoding again costs as much as drawing: only where hardly anything of the picture shows.
     if facts.ink_share(_under(item, page, pixels)) < _HARDLY_ANY_INK and not _is_decodable(item):
         return f"a picture cannot be decoded ({last})"
     return ""
@@ -52,7 +52,7 @@ def _share(item: Any, page: Any) -> float:
 
 
 def _num_bytes(item: Any) -> int:
-    """Of the picture as the page's file holds it: rows end on whole bytes."""
+    """Bytes of the picture as the page's file holds it: rows end on whole bytes."""
     width, height = item.get_px_size()
     return height * ((width * item.get_metadata().bits_per_pixel + 7) // 8)
 
