@@ -1,37 +1,37 @@
 """Quire's exceptions. A page or document that fails in an expected way is a record, never one of these.
 
     QuireError                  anything a person can act on; the command line prints it without a traceback
-    ├── ConfigError             the command line or a setting makes no sense, whatever is there
+    ├── ConfigError             the command line or a setting makes no sense by itself
     ├── SettingsChanged         the output folder belongs to a run with other settings
-    ├── StorageError            the object store, or this machine, said no
-    │   ├── CredentialsRefused  the store does not take whoever asks: it would not give anything
+    ├── StorageError            the object store, or this machine, failed or refused
+    │   ├── CredentialsRefused  the store does not accept the credentials: it would refuse every object
     │   ├── DestinationGone     the folder of a file that is being written is gone
-    │   ├── StoreMisconfigured  how to reach the store is said wrongly: no such profile, no URL
-    │   └── ObjectError         one object is at fault; others may be as they should
+    │   ├── StoreMisconfigured  the store's configuration is wrong: no such profile, no URL
+    │   └── ObjectError         one object is at fault; others may be fine
     │       ├── NotFound
-    │       │   ├── FolderNotFound  nor is its bucket, or the local folder that it should be in
-    │       │   └── NothingThere  what a person named is not there, or holds nothing to read
+    │       │   ├── FolderNotFound  its bucket, or the local folder that it should be in, is missing too
+    │       │   └── NothingThere    what a person named does not exist, or holds nothing to read
     │       ├── PermissionDenied
-    │       ├── Unreadable      it is there, and cannot be read
-    │       │   └── TooLarge    there is more of it than is read
-    │       └── SourceChanged   it does not hold the bytes that were listed or planned
+    │       ├── Unreadable      it exists, but cannot be read
+    │       │   └── TooLarge    it is larger than the limit
+    │       └── SourceChanged   it no longer holds the bytes that were listed or planned
     ├── UnreadableDocument      the one document that was asked for cannot be opened
     ├── MissingDependency       an optional package or program is not installed
     ├── NotStarted              a child process cannot be started
     ├── GuardNotApplied         the installed vLLM does not apply the repetition guard
-    ├── EngineFailure           the engines cannot go on (they die faster than they may be restarted)
-    ├── RunStopped              a limit or the canary ended a run before its end; it can go on
-    ├── TooManyGone             so many objects went at once that it looks like a mistake
-    ├── AccountingError         pages in and rows out differ: a bug, and the loudest error there is
-    ├── DamagedResults          a file of the output folder is damaged or gone
-    └── PageError               how one page's attempt ended, between an engine and its caller
-        ├── EngineDead          the engine is gone; the page may be innocent
-        │   └── EngineAway      it was gone before it had the page, which is innocent
-        ├── ImageLost           the page's pixels are gone with their machine; rasterize again
-        └── PageRejected        the engine refuses or fails this page; it will again
+    ├── EngineFailure           the engines die more often than they may be restarted
+    ├── RunStopped              a limit or the canary stopped a run early; it can be resumed
+    ├── TooManyGone             so many objects disappeared at once that it looks like a mistake
+    ├── AccountingError         the numbers of pages in and rows out differ: always a bug
+    ├── DamagedResults          a file of the output folder is damaged or missing
+    └── PageError               how an engine tells its caller that an attempt at a page failed
+        ├── EngineDead          the engine died; the page may not be the cause
+        │   └── EngineAway      it died before it had the page, which is not the cause
+        ├── ImageLost           the page's pixels were lost with their machine; rasterize again
+        └── PageRejected        the engine refuses this page or fails at it, and would again
 
-`jobs/cli.py` turns them into messages and exit codes. Their words reach terminals, logs and tables, and hold no secret:
-what `secrets.py` takes for one is hidden in any of them.
+`jobs/cli.py` turns them into messages and exit codes. Their words reach terminals, logs and tables, without secrets:
+whatever `secrets.py` recognises as one is hidden in all of them.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class StoreMisconfigured(StorageError):
 
 
 class ObjectError(StorageError):
-    """May be written down as the object's own fault. Any other `StorageError` is the store's, the network's or this
-    machine's, and must not be."""
+    """May be recorded as the object's own fault. Any other `StorageError` is the fault of the store, the network or
+    this machine, and must not be."""
 
 
 class NotFound(ObjectError):
@@ -116,7 +116,7 @@ class NotStarted(QuireError):
 
 
 class GuardNotApplied(QuireError):
-    """The message shows what the engine answered, and says what to do."""
+    """The message quotes the engine's answer and says what to do."""
 
 
 class EngineFailure(QuireError):
@@ -124,7 +124,7 @@ class EngineFailure(QuireError):
 
 
 class RunStopped(QuireError):
-    """The message says what was reached, and how to go on."""
+    """The message names the limit that was reached, and how to resume."""
 
 
 class TooManyGone(QuireError):
@@ -136,7 +136,7 @@ class AccountingError(QuireError):
 
 
 class DamagedResults(QuireError):
-    """The message names the file and says what to do. Nothing is built on what is damaged."""
+    """The message names the file and says what to do. A damaged file is never used."""
 
 
 class PageError(QuireError):
@@ -156,11 +156,11 @@ class ImageLost(PageError):
 
 
 ENGINE_FAULTS = frozenset({"engine_crash", "engine_timeout", "refused", "broken_off"})
-"""Kinds of `PageRejected` that an engine's set-up may be to blame for, and not the page."""
+"""Kinds of `PageRejected` whose cause may be the engine's set-up instead of the page."""
 
 
 class PageRejected(PageError):
-    """`kind` is counted by, for example `unsupported_script`."""
+    """Rejections are counted by `kind`, for example `unsupported_script`."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(kind, message)

@@ -1,4 +1,4 @@
-"""Numbers in words: with the right form of what is counted, and in units that do not round to nothing."""
+"""Numbers in words: singular or plural of what is counted, and units in which a small number does not become 0."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """About so long, in two figures or three."""
+    """An approximate duration, in two or three digits."""
     if seconds < 1.5 * _MINUTE_S:
         return f"{seconds:.0f} s"
     if seconds < 1.5 * _HOUR_S:
@@ -32,14 +32,14 @@ def device_time(hours: float, unit: str) -> str:
 
 
 def dollars(number: float) -> str:
-    """Nothing is `$0.00` but nothing."""
+    """Only 0 is shown as `$0.00`."""
     if 0 < number < 0.01:
         return "under $0.01"
     return f"${number:,.2f}"
 
 
 def rate(seconds_each: float, noun: str) -> str:
-    """How fast things come: `40 pages/s`, `1.5 pages/s`, and below one a second `4.2 s/page`."""
+    """A speed: `40 pages/s`, `1.5 pages/s`, and `4.2 s/page` below one a second."""
     if seconds_each > 1:
         return f"{seconds_each:.{1 if seconds_each < 10 else 0}f} s/{noun}"
     per_s = 1 / max(seconds_each, 1e-9)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ImageT = TypeVar("ImageT")
-"""`PageImage` on one machine, and a handle to one on a cluster: only rasterizers and engines look inside."""
+"""`PageImage` on one machine; on a cluster, a handle to one. Only rasterizers and engines look inside."""
 
 Pixels = NDArray[np.uint8]
 """RGB, shape (height, width, 3)."""
@@ -30,15 +30,15 @@ class DocumentStatus(StrEnum):
 
     OK = "ok"
     TRUNCATED = "truncated"  # the end of the file is missing; the pages that can be found are converted
-    PARTIAL = "partial"  # pages of it are left out, as the setting plan.pages wants; `detail` says which are read
+    PARTIAL = "partial"  # the setting plan.pages leaves some of its pages out; `detail` says which are read
     ENCRYPTED = "encrypted"  # no password given opens it
     CORRUPT = "corrupt"
     EMPTY = "empty"  # zero bytes, or a document of zero pages
     UNSUPPORTED = "unsupported"  # the bytes are of no media type that is read here
     TOO_LARGE = "too_large"
-    IGNORED = "ignored"  # no document, and named as programs name what they leave beside documents (`.DS_Store`)
-    DUPLICATE = "duplicate"  # the same bytes as another document, which is the one converted
-    UNREADABLE = "unreadable"  # the store would not give the bytes (permission, or gone since the listing)
+    IGNORED = "ignored"  # no document; its name is one that programs give to files of their own (`.DS_Store`)
+    DUPLICATE = "duplicate"  # the same bytes as another document; only that one is converted
+    UNREADABLE = "unreadable"  # the store did not give the bytes (no permission, or deleted since the listing)
 
 
 class Outcome(StrEnum):
@@ -52,7 +52,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a page or a document could not be read: the stage, a kind to count by, and words for a person."""
+    """Why a page or a document could not be read: the stage, a kind (for counting), and a message for a person."""
 
     stage: Literal["fetch", "rasterize", "recognize"]
     kind: str
@@ -61,10 +61,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A doubt about a page that did not fail, which whoever uses its text should know: a kind to count by, and words.
+    """A doubt about a page that did not fail, for users of its text: a kind (for counting), and a message.
 
-    `damaged`: the renderer left something out, or drew it in part. `unsure`: it looks blank, and nobody vouches for it.
-    `empty`, `short`: it has ink, and nothing, or far too little, was read.
+    `damaged`: the renderer left something out, or drew only a part of it. `unsure`: it looks blank, but this is not
+    certain. `empty`, `short`: it has ink, but nothing, or far too little, was read.
     """
 
     kind: Literal["damaged", "unsure", "empty", "short"]
@@ -83,7 +83,7 @@ class DocumentRef:
 
 
 NUM_EMBEDDED_FILES = "num_embedded_files"
-"""The name in a document's metadata under which the number of files inside it stands, which are not read; absent for
+"""The key in a document's metadata for the number of files inside it. These files are not read. Absent if there are
 none."""
 
 
@@ -91,7 +91,7 @@ none."""
 class Document:
     """A document as planning knows it.
 
-    `doc_id` is the sha256 of the bytes in hex, and empty where they could not be read. `duplicate_of` is the
+    `doc_id` is the sha256 of the bytes in hex, empty if they could not be read. `duplicate_of` is the
     URI of the document with the same bytes. `output_name` is the safe relative path (without `.md`) under
     which results are written; no two documents of a run share one, letter case aside.
     """
@@ -140,8 +140,8 @@ class PageRange:
 class Shard:
     """The unit of commit: a fixed list of page ranges, at most 256 pages together.
 
-    `documents` are those that lie wholly in this shard and are put together with it; a document that spans
-    several shards is put together when all of them are done.
+    `documents` are those whose pages all lie in this shard; they are assembled when it is committed. A document that
+    spans several shards is assembled when all of them are done.
     """
 
     shard_id: str
@@ -166,13 +166,13 @@ INK_MAP_SIDE = 32
 """Cells of a page's ink map, across and down."""
 
 LEAST_INK_SHARE = 2e-5
-"""Below this share of ink a page has none: a lone page number inks about ten times as much (a 10 pt digit
-covers some 25 of A4's 500,000 square points)."""
+"""A page with a smaller share of ink counts as having none. A lone page number has about ten times as much (a 10 pt
+digit covers some 25 of A4's 500,000 square points)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """What rendering a page teaches about it, whatever engine reads it.
+    """What rendering a page tells about it. Does not depend on the engine.
 
     `ink_share`: share of pixels that differ from the page's background. `image_cover`: share of the page's
     area under images. `private_use_share`: share of characters of the text layer that are private-use or
@@ -191,13 +191,13 @@ class PageFacts:
 
     @property
     def has_ink(self) -> bool:
-        """Where there are characters, any trace is ink: small print on a large sheet covers less than a speck."""
+        """On a page with characters, any trace is ink: small print on a large sheet covers less than a speck."""
         return self.ink_share >= LEAST_INK_SHARE or (self.num_chars > 0 and self.ink_share > 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PageImage:
-    """A page's pixels, laid out as one mode asks for them.
+    """A page's pixels, laid out for one mode.
 
     `views`: the local tiles in row-major order first (`tile_cols` x `tile_rows` of them, or none), the whole
     page last. `width_px`, `height_px`: size of the whole-page view without its padding. `content_box`: where
@@ -237,12 +237,12 @@ class PageImage:
 
 @dataclass(frozen=True, slots=True)
 class RasterizedPage:
-    """What is known of a page that was rasterized, without its pixels: either the image's facts, and perhaps marks, or
-    a failure.
+    """What is known of a rasterized page, without its pixels: either facts about the image, perhaps with marks, or a
+    failure.
 
-    `ink_map`: where its ink is, row by row the share of each of its cells that is ink, 0 to 255; empty where nobody
-    looked. `seconds`: what rendering took, after `fetch_s` of waiting for the document's bytes (told with the first
-    page after a fetch) and `queue_s` of waiting for a renderer.
+    `ink_map`: the share of ink in each cell, row by row, 0 to 255; empty if it was not measured. `seconds`: the
+    rendering time. Before it came `fetch_s`, the wait for the document's bytes (given with the first page after a
+    fetch), and `queue_s`, the wait for a renderer.
     """
 
     page_index: int
@@ -259,7 +259,7 @@ class RasterizedPage:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a page's row records of its image: `PageImage` without the pixels."""
+    """What a page's row says of its image: `PageImage` without the pixels."""
 
     mode: str
     width_px: int
@@ -272,7 +272,7 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One attempt at a page, as asked of an engine."""
+    """One attempt at a page: what an engine is asked for."""
 
     mode: str
     prompt: str = ""
@@ -296,8 +296,8 @@ class Block:
 class Recognition:
     """What an engine answers to one attempt.
 
-    `text` is the raw completion, untouched. `blocks` only where the engine finds them itself (OCR engines);
-    language models' blocks are parsed from `text`. `mean_logprob` is the natural logarithm, None if unknown.
+    `text` is the raw completion, untouched. `blocks` is set only if the engine finds blocks itself (OCR engines);
+    those of language models are parsed from `text`. `mean_logprob` is the natural logarithm, None if unknown.
     """
 
     text: str
@@ -318,9 +318,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """A page's row before it becomes Arrow. Only what the document decides; see `PageTiming` for the rest.
+    """A page's row before it becomes Arrow: only what the document determines. `PageTiming` has the rest.
 
-    `ink_read_share`: share of the ink that looks like text which lies in blocks; None where blocks have no boxes.
+    `ink_read_share`: of the ink that looks like text, the share that lies in blocks; None if blocks have no boxes.
     """
 
     doc_id: str
@@ -346,8 +346,8 @@ class PageResult:
 
 @dataclass(frozen=True, slots=True)
 class PageTiming:
-    """Where a page's time went, in seconds, on which host, and when it was done (UTC). Kept apart from the page's
-    row, which is the same whoever computes it."""
+    """Where a page's time went, in seconds; on which host; and when it was done (UTC). Kept apart from the page's
+    row, which is the same on every host."""
 
     doc_id: str
     page_index: int
@@ -371,7 +371,7 @@ class PageText:
 
 @dataclass(frozen=True, slots=True)
 class DocumentText:
-    """A document put together. `page_ends` and `page_indices` (0-based): of the pages that were planned.
+    """An assembled document. `page_ends` and `page_indices` (0-based): of the pages that were planned.
     `languages`: (ISO 639-1 code, share of the letters), most frequent first."""
 
     text: str

@@ -1,8 +1,8 @@
-"""What a secret is, and how things are shown that may hold one: one rule for files, errors, logs, reports and jobs.
+"""What a secret is, and how text that may hold one is shown: one rule for files, errors, logs, reports and jobs.
 
-A secret is known by its name, or by its place in a URL: a user's name and password before the host, and whatever
-follows a question mark, where signed URLs and tokens are. A secret that stands anywhere else is not seen: who knows it
-names it. Does not know where text goes, nor what settings mean.
+A secret is recognised by its name, or by its place in a URL: a user's name and password before the host, and everything
+after a question mark (signed URLs and tokens). A secret anywhere else is not recognised: a caller that knows it must
+pass it. Does not know where text goes, nor what settings mean.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 HIDDEN = "***"
-"""What is shown in a secret's place."""
+"""Shown in place of a secret."""
 
 _KEYS = (
     "access|account|api|auth|encryption|license|master|private|secret|session|shared|signing|storage|subscription"
@@ -23,12 +23,12 @@ _NAME = (
 )
 _VALUE = r"""(?:(?:bearer|basic)\s[^\s'",;]+|"[^"]*"?|'[^']*'?|\{[^}]*\}?|\[[^\]]*\]?|[^\s'",;)}\]]+)"""
 _SECRET_NAME = re.compile(rf"[\w.-]*?(?:{_NAME})", re.IGNORECASE)
-# `name = value`, or `"name": value` with quotes: `the token: what it is` is a sentence.
+# `name = value`, or `"name": value` with quotes. Without quotes, `the token: what it is` may be a sentence.
 _NAMED = re.compile(
     rf"""((?:{_NAME})(?:['"]?\s{{0,4}}=\s{{0,4}}|['"]\s{{0,4}}:\s{{0,4}})|authorization:\s{{0,4}}){_VALUE}""",
     re.IGNORECASE,
 )
-# Before the host. A password that should be percent-encoded and is not may hold what ends a host. A port is none.
+# Before the host. A password that is not percent-encoded may hold characters that end a host. A port is no password.
 _USER = re.compile(r"(?<=://)(?:[^\s/?#\"]{0,500}|[^\s/?#:\"]{0,99}:(?!\d{1,5}(?:[/?#]|$))[^\s\"]{0,500})@")
 _USER_WITHOUT_SCHEME = re.compile(r"(?<![\w/:@.%-])[\w.%+-]{1,99}:[^\s/@'\"]{1,500}@(?=\w)")
 _QUERY = re.compile(r"(\bhttps?://[^\s?'\"]{1,2000}\?)[^\s'\"]+", re.IGNORECASE)
@@ -41,7 +41,7 @@ def is_secret(name: str) -> bool:
 
 
 def redacted(text: str, known: Iterable[str] = ()) -> str:
-    """The text, with `HIDDEN` in place of each secret, and of each of those that are known."""
+    """The text, with `HIDDEN` in place of each secret, those in `known` included."""
     for secret in filter(None, known):
         text = text.replace(secret, HIDDEN)
     text = _USER_WITHOUT_SCHEME.sub(f"{HIDDEN}@", _USER.sub(f"{HIDDEN}@", text))
@@ -55,7 +55,7 @@ def holds_secret(text: str) -> bool:
 
 
 def secret_values(value: Any) -> list[str]:
-    """The texts that `without_secrets` leaves out of a value, to know them elsewhere."""
+    """The texts that `without_secrets` leaves out of a value, so that they can be hidden elsewhere too."""
     if isinstance(value, dict):
         return [
             text
@@ -66,7 +66,7 @@ def secret_values(value: Any) -> list[str]:
 
 
 def without_secrets(value: Any) -> Any:
-    """A value as JSON has it, without what is named as a secret, and with URLs as they may be shown."""
+    """A JSON value without the entries whose names are those of secrets, and with the secrets in URLs hidden."""
     if isinstance(value, dict):
         return {name: without_secrets(inner) for name, inner in value.items() if not is_secret(name)}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Which versions of Python, and of the libraries that results depend on, are installed; and how they changed.
+"""Which versions of Python and of the libraries that results depend on are installed, and how they changed.
 
 Does not know where versions are recorded.
 """
@@ -30,7 +30,7 @@ _PACKAGES = (
 
 
 def installed() -> dict[str, str]:
-    """By package; what is not installed is left out."""
+    """The version of each package. What is not installed is left out."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -41,13 +41,13 @@ def installed() -> dict[str, str]:
 
 
 def changes(history: Iterable[Mapping[str, str]]) -> str:
-    """Those of `successions` that are of several versions, in words; empty if there are none."""
+    """The packages with more than one version in `history`, in words; empty if there are none."""
     return ", ".join(f"{package} {words}" for package, words in successions(history).items() if _ARROW in words)
 
 
 def successions(history: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """By package, its versions in the order in which they came, like `1.2 → 1.3`. A machine that lacks a package says
-    nothing about it."""
+    """The versions of each package, in the order in which they came, like `1.2 → 1.3`. Where a package is not
+    installed, its succession does not change."""
     seen: dict[str, list[str]] = {}
     for versions in history:
         for package, version in versions.items():

@@ -1,4 +1,4 @@
-"""Every setting in words: what it is, what it may be, and whether it changes results. Made from the sections alone."""
+"""Every setting in words: its meaning, its values, and whether it changes results. Made only from the sections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "tex
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One setting. `default` is None where it is not set. `kind` is its type without ranges and without None."""
+    """One setting. `default` is None if it has none. `kind` is its type without ranges and without None."""
 
     section: str
     name: str

@@ -1,6 +1,6 @@
-"""Engines as data: all that Quire knows of each kind of engine before one is chosen, and the settings of each.
+"""Engines as data: what Quire knows of each kind of engine before one is chosen, and its settings.
 
-`KINDS` is the one list of them. A new engine is a module of its own, a record in `KINDS` and, where it has settings, a
+`KINDS` is the only list of them. A new engine is a module of its own, a record in `KINDS` and, if it has settings, a
 section in `EngineSections`: see `examples/toy_engine`. Nothing here imports an engine or starts one.
 """
 
@@ -94,7 +94,7 @@ class ScriptedSettings:
 
 @dataclass(frozen=True, slots=True)
 class EngineSections:
-    """The sections that are one engine's own, each under its engine's name. `Settings` inherits them."""
+    """The sections of single engines, each under its engine's name. `Settings` inherits them."""
 
     rapidocr: RapidOcrSettings = RapidOcrSettings()
     tesseract: TesseractSettings = TesseractSettings()
@@ -107,57 +107,57 @@ class EngineSections:
 class EngineNeeds:
     """What one engine, and one rasterizer beside it, reserve on a cluster.
 
-    The shares decide how many rasterizers run at once. More of them than CPUs would cost more than they bring:
-    a cluster ends idle processes beyond one a CPU, and starting one again takes a second of CPU time.
+    These numbers decide how many rasterizers run at once. More rasterizers than CPUs would cost more than they gain: a
+    cluster ends idle processes beyond one a CPU, and a new start takes a second of CPU time.
     """
 
     num_gpus: float
     num_cpus: float
     rasterizer_cpus: float
-    shares_cpus: bool = False  # it computes on the CPUs that rasterize
+    shares_cpus: bool = False  # it computes on the CPUs that also rasterize
 
 
 _ONE_OF_THE_CORES = EngineNeeds(num_gpus=0, num_cpus=0.75, rasterizer_cpus=0.25, shares_cpus=True)
-"""Of an engine that computes on the CPU: it leaves a quarter of it to render."""
+"""The needs of an engine on a CPU: it leaves a quarter of its core for rendering."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
     """One kind of engine. What depends on its settings is a function of them.
 
-    `starts` names, as "module:function", the coroutine function that makes one from the settings and the number of its
-    processes and returns it when it is ready; the module is imported only when the engine is chosen.
+    `starts` names a coroutine function, as "module:function". It makes an engine from the settings and the number of
+    its processes, and returns when the engine is ready. The module is imported only when the engine is chosen.
     """
 
     name: str
     description: str  # one line, for `quire engines`
     starts: str
     is_for_tests: bool = False  # not offered to people
-    extra: Callable[[EngineSections], Extra | None] = lambda settings: None  # that it needs installed
+    extra: Callable[[EngineSections], Extra | None] = lambda settings: None  # the extra that must be installed
     lacks: str = ""
-    """As "module:function" of the settings: what else it needs and has not on this machine, in words that say how it
-    gets it. Empty: nothing else."""
+    """A function of the settings, as "module:function". It says what else is missing on this machine, and how to get
+    it. Empty: nothing else is needed."""
     needs: Callable[[EngineSections], EngineNeeds] = lambda settings: _ONE_OF_THE_CORES
     """What one engine reserves on a cluster."""
     num_processes: Callable[[EngineSections], int] = lambda settings: 1
-    """Cores that it computes on, where it runs in no cluster."""
+    """Cores that it computes on, if it does not run on a cluster."""
     result_keys: tuple[str, ...] = ()  # of its section: the settings that change results
     pages_per_shard: int = PAGES_PER_SHARD
-    """Committed together, if `plan.pages_per_shard` is not set. A kill costs what is open, which is to be minutes of
-    work: a page takes a core some 2 to 25 seconds, a server that nobody knows perhaps ten, a GPU less than one."""
+    """Used if `plan.pages_per_shard` is not set. A kill loses the shards under way, which should be only minutes of
+    work. A page takes some 2 to 25 seconds on a core, perhaps ten on an unknown server, less than one on a GPU."""
     core_seconds_per_page: float | None = None
-    """Of a full page of text on one server core. Rough, see `jobs/bench/cpu.py`; None where nothing is known."""
+    """For a full page of text on one server core. Rough, see `jobs/bench/cpu.py`; None if unknown."""
     scripted_s: Callable[[EngineSections], float] | None = None
-    """Seconds a page, of an engine that takes the time that it is told to."""
+    """Seconds a page, for an engine whose speed is a setting (for tests)."""
     model_name: Callable[[EngineSections], str] = lambda settings: ""
-    """What the rows of a run name as their model; not asked where `[engine]` names it."""
-    default_profile: str = ""  # of `profiles.py`, where `[engine]` names a model; empty: it takes none
-    is_server: bool = False  # the model computes elsewhere, on what counts as one GPU
+    """The model in the rows of a run; not used if `[engine]` names the model."""
+    default_profile: str = ""  # in `profiles.py`, if `[engine]` names the model; empty: it takes no profile
+    is_server: bool = False  # the model runs elsewhere, which counts as one GPU
     counts_tokens: bool = False
 
     @property
     def has_model(self) -> bool:
-        """Whether `[engine]` says which model it reads with, and how that is asked."""
+        """Whether `[engine]` says which model it uses, and how to prompt it."""
         return bool(self.default_profile)
 
 
@@ -236,7 +236,7 @@ OFFERED = tuple(kind.name for kind in KINDS if not kind.is_for_tests)
 
 
 def kind_named(name: str) -> EngineKind:
-    """Raises `ConfigError` where no kind of engine is called so."""
+    """Raises `ConfigError` if no kind of engine has this name."""
     for kind in KINDS:
         if kind.name == name:
             return kind

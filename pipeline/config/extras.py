@@ -14,13 +14,13 @@ DISTRIBUTION = "quire-ocr"
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """`modules` are what its packages are imported as, so far as Quire imports them."""
+    """`modules`: the import names of its packages, as far as Quire imports them."""
 
     name: str
     modules: tuple[str, ...]
 
     def missing(self) -> tuple[str, ...]:
-        """Its modules that are not installed. Imports none of them, which would take seconds."""
+        """Its modules that are not installed. Does not import them, because that would take seconds."""
         return tuple(module for module in self.modules if importlib.util.find_spec(module) is None)
 
 

@@ -1,6 +1,6 @@
 """Which pages of a document are read, as a person writes it: `1-5,9`, counted from 1, `3-` for the third and all after.
 
-Knows no documents. Ranges elsewhere in Quire are counted from 0, and exclude their end, as those that come out here do.
+Knows no documents. The ranges that come out count from 0 and exclude their end, as everywhere else in Quire.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ _NO_END = 10**9
 
 
 def canonical(pages: str) -> str:
-    """The same pages in the shortest words, empty for all of them. Raises `ConfigError`."""
+    """The shortest way to write the same pages; empty for all of them. Raises `ConfigError`."""
     ranges = _merged(_parsed(pages)) if pages.strip() else ()
     return "" if ranges == ((0, _NO_END),) else in_words(ranges)
 
 
 def chosen(pages: str, num_pages: int) -> Ranges:
-    """The pages of a document of so many, in order; `pages` empty: all of them. Raises `ConfigError`."""
+    """The chosen pages of a document with `num_pages`, in order; `pages` empty: all. Raises `ConfigError`."""
     wanted = _merged(_parsed(pages)) if pages.strip() else ((0, _NO_END),)
     return tuple((start, min(stop, num_pages)) for start, stop in wanted if start < num_pages)
 
 
 def in_words(ranges: Iterable[tuple[int, int]]) -> str:
-    """`1-5,9`, of ranges in order."""
+    """Ranges, which must be in order, as `1-5,9`."""
     return ",".join(_range_in_words(start, stop) for start, stop in ranges)
 
 
 def ranges_of(page_indices: Iterable[int]) -> Ranges:
-    """Of indices, counted from 0, in order."""
+    """The ranges of these indices, which count from 0."""
     return _merged((index, index + 1) for index in page_indices)
 
 

@@ -1,8 +1,8 @@
-"""Models as data: what each one wants to see and to be told, and how its answer is read.
+"""Models as data: which image and prompt each one needs, and how its answer is read.
 
-A profile is a set of defaults for `[engine]`; `engine.profile` names it and settings given beside it win. Prompts
-are the models' own, letter for letter: they were trained on them. Each profile names its source; `note` says what
-could not be checked there. Nothing here loads a model or knows an engine; `quire.parse` reads by `parser`.
+A profile is a set of defaults for `[engine]`; `engine.profile` names it, and explicit settings win. Prompts are the
+models' own, letter for letter: the models were trained on them. Each profile names its source; `note` says what could
+not be checked there. Nothing here loads a model or knows an engine; `quire.parse` reads by `parser`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Parser = Literal["grounding", "markdown", "front_matter", "layout_json"]
-"""What a completion is written in; see `pipeline/parse/__init__.py`."""
+"""The format of a completion; see `pipeline/parse/__init__.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,10 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One model. `modes` is its ladder where Quire lays out the views, `server_modes` where a server takes one image
-    of the page. A native model takes a raw prompt, others the messages of a chat. `revision` is a commit of its
-    repository; empty: whatever is installed, and the run records which that was."""
+    """One model. `modes` is its ladder (the modes to try, one after the other) if Quire lays out the views;
+    `server_modes`, if a server takes one image of the page. With `is_chat` the model takes the messages of a chat,
+    otherwise a raw prompt. `revision` is a commit of its repository; empty: what is installed, and the run records
+    it."""
 
     name: str
     model: str
@@ -47,8 +48,7 @@ class Profile:
     note: str = ""
 
     def engine_defaults(self, is_server: bool) -> dict[str, Any]:
-        """What `[engine]` holds under this profile unless it says otherwise, where Quire runs the model or a server
-        does."""
+        """The defaults of `[engine]` with this profile. They depend on who runs the model: Quire or a server."""
         guard = self.guard or Guard(0, 0)
         return {
             "model": self.model,
@@ -65,9 +65,9 @@ class Profile:
         }
 
 
-_TABLE_CELLS = (128821, 128822)  # <td>, </td> in DeepSeek-OCR's vocabulary: empty cells repeat honestly
+_TABLE_CELLS = (128821, 128822)  # <td>, </td> in DeepSeek-OCR's vocabulary: empty cells repeat legitimately
 
-# The image's place is spelled out because vLLM would set a line break behind it otherwise
+# The image's place is written out, because otherwise vLLM would add a line break after it
 # (https://github.com/rednote-hilab/dots.ocr, dots_ocr/model/inference.py).
 _DOTS_PROMPT = """\
 <|img|><|imgpad|><|endofimg|>Please output the layout information from the PDF image, including each layout \

@@ -1,6 +1,6 @@
 """Which settings change results, and their fingerprint. Results of different settings never mix in one output folder.
 
-Secrets, as vLLM's own arguments may hold one, change no results and are left out.
+Secrets change no results and are left out (vLLM's own arguments may hold one).
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def is_result_setting(section: str, name: str) -> bool:
 
 
 def default_result_settings(engine: str) -> dict[str, Any]:
-    """`result_settings` of whoever chooses nothing but the engine."""
+    """`result_settings` if only the engine is chosen."""
     return result_settings(Settings(engine=EngineSettings(name=engine)))
 
 
 def fingerprint(settings: Settings) -> str:
-    """16 hex digits that differ whenever `result_settings` do. Of what is as by default only the engine's name goes in:
-    a setting that is new changes no fingerprint while it is left alone. A folder keeps the one that it was begun with,
-    see `run_folder.fingerprint_in`."""
+    """16 hex digits that differ whenever `result_settings` do. Settings with their default value are left out, except
+    the engine's name: so a new setting changes no fingerprint until somebody sets it. A folder keeps the fingerprint
+    that it was begun with, see `run_folder.fingerprint_in`."""
     defaults = default_result_settings(settings.engine.name)
     always = ("results_version", "engine.name")
     told = {

@@ -1,4 +1,4 @@
-"""The sections of settings, but those on engines. Each is a dataclass whose docstring says what it is about."""
+"""The sections of settings, except those of single engines. Each is a dataclass; its docstring is shown to users."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ Amount = Annotated[float, Ge(0)]
 Temperature = Annotated[float, Ge(0), Le(2)]
 
 MEANING = "meaning"
-"""Where a field's metadata have it."""
+"""The key of the meaning in a field's metadata."""
 
 _Value = TypeVar("_Value")
 
 
 def setting(default: _Value, meaning: str) -> _Value:
-    """A field with this default. `meaning`: for people, and without what the type says already."""
-    if isinstance(default, dict):  # which no two sections may share
+    """A field with this default. `meaning` is for people, and does not repeat what the type says."""
+    if isinstance(default, dict):  # two sections must not share one
         factory: Callable[[], Any] = default.copy
         return field(default_factory=factory, metadata={MEANING: meaning})
     return field(default=default, metadata={MEANING: meaning})

@@ -24,7 +24,7 @@ from quire.config.sections import (
 )
 
 DEFAULT_RENDERER = "mupdf"
-"""Where the settings leave it open, and it is installed."""
+"""Used if the settings do not choose one, and it is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ def pages_per_shard(settings: Settings) -> int:
 
 
 def ray_address(ray: RaySettings) -> str:
-    """Of the cluster to join, or "local" for one to start here."""
+    """The address of the cluster to join, or "local" to start one here."""
     return (environment("RAY_ADDRESS") or "local") if ray.address == "auto" else ray.address
 
 
 def environment(name: str) -> str:
-    """A variable of the environment, empty where it is not set."""
+    """A variable of the environment, empty if it is not set."""
     return os.environ.get(name, "")
 
 
 def api_key(http: HttpSettings) -> str:
-    """The server's key, empty where there is none. Keep it out of logs, errors and files."""
+    """The server's key, empty if there is none. Keep it out of logs, errors and files."""
     return environment(http.api_key_variable)

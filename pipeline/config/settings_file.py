@@ -26,8 +26,8 @@ from quire.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and by "section.key" where each that somebody chose came from, in words; the others are as by
-    default."""
+    """Settings, and for each chosen one, by "section.key", where it came from, in words. The others have their
+    defaults."""
 
     settings: Settings
     origins: Mapping[str, str]
@@ -36,8 +36,8 @@ class Loaded:
 def load_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     """Read settings from a TOML file, then apply overrides of the form `section.key=value`.
 
-    Values of overrides are TOML values; what is no TOML value counts as a string, and where a list is wanted, `a,b` is
-    one. Raises `ConfigError`.
+    Values of overrides are TOML values. What is no TOML value counts as a string; for a setting that is a list, `a,b`
+    is a list. Raises `ConfigError`.
     """
     return load_with_origins(path, overrides).settings
 
@@ -70,12 +70,12 @@ def _loaded(table: dict[str, Any], origins: Mapping[str, str]) -> Loaded:
 
 
 def _names(table: Mapping[str, Any]) -> list[str]:
-    """What is set in a table of sections. What is no section is refused elsewhere."""
+    """The names of what is set in a table of sections. What is no section is refused elsewhere."""
     return [f"{section}.{key}" for section, keys in table.items() if isinstance(keys, dict) for key in keys]
 
 
 def _refusal(error: ValidationError, known: Mapping[str, Described]) -> ConfigError:
-    """The first thing that is wrong, and how to write it where that is not plain."""
+    """The first mistake, and how to write it if that is not obvious."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     setting = known.get(".".join(str(part) for part in first["loc"][:2]))
@@ -133,7 +133,7 @@ def _apply(override: str, table: dict[str, Any], known: Mapping[str, Described])
 
 
 def _value(text: str, setting: Described | None) -> object:
-    """What a person means by a text, where this setting is meant."""
+    """The value that a person means by this text, for this setting."""
     value = _toml(text)
     if setting is None:
         return value
@@ -143,7 +143,7 @@ def _value(text: str, setting: Described | None) -> object:
 
 
 def _list(text: str) -> object:
-    """A list as one writes it: `a,b`, or `[a, b]`, which is what a shell leaves of `["a", "b"]`."""
+    """A list as people write it: `a,b`, or `[a, b]`, which is what a shell makes of `["a", "b"]`."""
     inner = text.strip()
     if inner.startswith("[") and inner.endswith("]"):
         inner = inner[1:-1]

@@ -1,7 +1,7 @@
 """All settings as a TOML file with comments, which `settings_file.py` reads back.
 
-What nobody chose is a comment that begins with `#` and no blank: without the `#` it says what holds anyway. Secrets are
-left out. Does not know what the settings do.
+A setting that nobody chose is a comment: `#` without a blank, then its default. Without the `#` it changes nothing.
+Secrets are left out. Does not know what the settings do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEADING = (
 
 
 def template(loaded: Loaded, only: Sequence[str] = ()) -> str:
-    """The file, with all sections or with these alone."""
+    """The file, with all sections or only with these."""
     values = dataclasses.asdict(loaded.settings)
     settings = described().values()
     lines = [_comment(_HEADING)]

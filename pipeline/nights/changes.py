@@ -1,8 +1,8 @@
 """The next night, from the last one, a listing, and what the listed objects hold.
 
-An object that is listed and whose bytes could not be had keeps the row that it had, if any: it is neither new nor
-changed nor gone. Gone is what a whole listing does not show, unless it lies in a folder that could not be looked into.
-Memory: about 500 bytes a live object.
+A listed object whose bytes could not be read keeps its row, if it had one: it is neither new nor changed nor gone. An
+object is gone if a complete listing does not show it, unless it lies in a folder that could not be listed. Memory:
+about 500 bytes a live object.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the last night says of a live object, as far as comparing needs it."""
+    """What the last night says of a live object: the columns that are compared."""
 
     etag: str
     doc_id: str
@@ -47,7 +47,7 @@ def known_objects(night: Night) -> dict[str, Known]:
     """The live objects by URI."""
     live = night.live
     columns = [live[name].to_pylist() for name in ("uri", "etag", "doc_id", "status", "documents_file")]
-    # Many objects share a file, and with it a name.
+    # Many objects share a file, so the strings of its name are shared too.
     rows = zip(*columns, strict=True)
     return {uri: Known(etag, doc_id, status, sys.intern(file)) for uri, etag, doc_id, status, file in rows}
 
@@ -59,8 +59,8 @@ def unknown_refs(
     bytes_again: Collection[str] = (),
     objects_again: Collection[tuple[str, str]] = (),
 ) -> Iterator[DocumentRef]:
-    """The listed objects that are new or have another etag, whose status is worth another look, or which were planned
-    again, or their bytes: see `Account`."""
+    """The listed objects to look up: those that are new or have another etag, whose status is in `retry`, or which
+    were planned again, or their bytes (see `Account`)."""
     for ref in listing.values():
         before = known.get(ref.uri)
         if (
@@ -74,7 +74,7 @@ def unknown_refs(
 
 
 def gone_objects(known: Mapping[str, Known], listing: Mapping[str, DocumentRef]) -> set[str]:
-    """URIs of what was live and is not listed. `listing`: a whole one, by URI."""
+    """URIs of objects that were live and are not listed. `listing`: a complete one, by URI."""
     closed_folders = tuple(f"{ref.uri}/" for ref in listing.values() if not ref.etag)
     return {uri for uri in known.keys() - listing.keys() if not uri.startswith(closed_folders)}
 
@@ -87,8 +87,8 @@ def next_night(
 ) -> Night | None:
     """The state after this night, or None if nothing has changed.
 
-    `known` are the objects of `night`; `listing` is a whole one, by URI; `found` is what the `unknown_refs` hold, by
-    URI, without those whose bytes could not be had.
+    `known`: the objects of `night`. `listing`: a complete one, by URI. `found`: what the `unknown_refs` hold, by URI,
+    without those whose bytes could not be read.
     """
     number, gone = night.number + 1, gone_objects(known, listing)
     news = [{**row, "night": number} for row in _news(known, listing, found, gone)]
@@ -113,8 +113,8 @@ def _news(
     found: Mapping[str, Content],
     gone: Collection[str],
 ) -> Iterator[dict[str, Any]]:
-    """The rows of live objects that are not as they were."""
-    homeless: dict[str, list[str]] = {}  # URIs that are gone, by what they held
+    """The rows of live objects that are new or changed."""
+    homeless: dict[str, list[str]] = {}  # URIs that are gone, by the doc_id of what they held
     for uri in sorted(gone, reverse=True):
         if known[uri].doc_id:
             homeless.setdefault(known[uri].doc_id, []).append(uri)

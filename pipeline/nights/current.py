@@ -1,7 +1,7 @@
 """The corpus as it is now: the texts and pages of the objects that the newest night says are live.
 
-`documents` and `pages` hold everything that was ever converted; these functions give what belongs to a live
-object, once for each URI, wherever its bytes were first found. One file is read at a time.
+`documents` and `pages` hold everything that was ever converted. These functions give what belongs to a live object,
+once for each URI, also if its bytes were first found under another URI. One file is read at a time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def live_pages(folder: Folder, columns: Sequence[str] | None = None) -> Iterator
 
 
 def _live(folder: Folder, files: str) -> list[dict[str, Any]]:
-    """The live objects of which pages were read."""
+    """The live objects that have pages files."""
     live = latest_night(folder).live.select(list({"uri", "doc_id", "pages_files", files}))
     return [row for row in live.to_pylist() if row["pages_files"]]
 

@@ -1,9 +1,9 @@
 """The log of nights in an output folder: `nights/night-000001.parquet`, `-000002`, …, each written once and whole.
 
-A night has one row a live object, and one with `change` "deleted" (a tombstone) for each object that went in it, so
-the newest night is the state, and older ones may be thrown away. The name of the next night can be taken only
-once. A run reads the newest night *before* it lists, and may record only the number after that one: no listing is
-ever recorded over a newer one, and no lock is needed.
+A night has one row a live object, and one with `change` "deleted" (a tombstone) for each object that was deleted since
+the night before. So the newest night is the whole state, and older ones may be deleted. The name of the next night can
+be taken only once. A run reads the newest night *before* it lists, and may record only the number after that one: a
+listing never replaces a newer one, and no lock is needed.
 
 Does not know what makes a night; see `changes.py`.
 """
@@ -52,8 +52,7 @@ def has_nights(folder: Folder) -> bool:
 
 
 def commit_night(folder: Folder, night: Night) -> bool:
-    """Record a night. False if another run has taken its number for another night, and so knows better what the inputs
-    hold."""
+    """Record a night. False if another run has used its number for another night, which is then the valid one."""
     return put_once(folder, night_key(night.number), table_to_parquet(night.table))
 
 

@@ -1,8 +1,8 @@
 """What changed objects hold, and how their pages ended: from the plan and the pages of a finished run.
 
-A file with the bytes of another one has its results: the plan calls it a duplicate, and content is found by its sha256.
-Content may be planned more than once, where its bytes were gone or it is tried again (`Account.lost`); the last time
-counts. Memory: what is looked up.
+Objects with the same bytes share their results: the plan calls the later ones duplicates, and content is found by its
+sha256. Content may be planned more than once, if its bytes were gone or on a retry (`Account.lost`); the last time
+counts. Memory grows with what is looked up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COLUMNS = ["doc_id", "outcome", "failure", "marks", "num_output_tokens"]
 
 @dataclass(slots=True)
 class PageCounts:
-    """How the pages of some content ended. `failures`: failed pages, by kind; `num_doubtful`: pages with marks."""
+    """The outcomes of one content's pages. `failures`: failed pages, by kind; `num_doubtful`: pages with marks."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
@@ -35,8 +35,8 @@ class PageCounts:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`contents` and `unreadable` (the reason) are by URI, `pages` by doc_id. `lost`: URIs of which the bytes were
-    planned and then gone or others; they are among the unreadable, and may be planned again."""
+    """`contents` and `unreadable` (the reason) are by URI, `pages` by doc_id. `lost`: URIs whose bytes were gone or
+    changed after they were planned. They are also in `unreadable`, and may be planned again."""
 
     contents: Mapping[str, Content]
     unreadable: Mapping[str, str]
@@ -73,7 +73,7 @@ def look_up(
 def _planned_objects(
     folder: Folder, parts: Sequence[str], wanted: Collection[tuple[str, str]]
 ) -> dict[str, tuple[str, Planned]]:
-    """What the plan says last of each object, with the part that says it, by URI."""
+    """The last row of the plan for each object, with the key of its part, by URI."""
     if not wanted:
         return {}
     return {
@@ -86,7 +86,7 @@ def _planned_objects(
 def _planned_contents(
     folder: Folder, parts: Sequence[str], wanted: Collection[str]
 ) -> dict[str, tuple[str, Planned]]:
-    """The documents whose pages were planned last, by doc_id."""
+    """For each doc_id the last document with planned pages, and the key of its part."""
     if not wanted:
         return {}
     return {

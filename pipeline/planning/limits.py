@@ -1,6 +1,7 @@
-"""Where a run took only the first documents of its sources: a note in the output folder, until a run takes all of them.
+"""A note in the output folder that a run took only the first documents of its sources. It holds until a run takes all.
 
-A file for each list of sources, so that runs with others do not meet. Does not know how documents are found.
+One file for each list of sources, so that runs with different sources do not collide. Does not know how documents are
+found.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _NONE = b"{}\n"
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Of these sources a run took the first `num_documents` alone, and no run has taken the rest since."""
+    """A run took only the first `num_documents` of these sources, and no later run has taken the rest."""
 
     sources: tuple[str, ...]
     num_documents: int
@@ -35,7 +36,7 @@ class Limit:
 def first(
     refs: Iterator[DocumentRef], number: int, left_out: Callable[[DocumentRef], object]
 ) -> Iterator[DocumentRef]:
-    """The first so many. Calls `left_out` with the next one if there are more."""
+    """The first `number` of them. Calls `left_out` with the next one if there are more."""
     yield from islice(refs, number)
     if (ref := next(refs, None)) is not None:
         left_out(ref)
@@ -47,13 +48,13 @@ def note_limit(folder: Folder, limit: Limit) -> None:
 
 
 def forget_limit(folder: Folder, sources: Sequence[str]) -> None:
-    """The rest was taken. Written over, since a run need not be allowed to delete anything."""
+    """The rest was taken. Overwrites the note, because a run may have no permission to delete."""
     if folder.exists(_key(sources)):
         folder.put(_key(sources), _NONE)
 
 
 def limits(folder: Folder) -> list[Limit]:
-    """All that hold. Raises `DamagedResults`."""
+    """All limits that still hold. Raises `DamagedResults`."""
     return [limit for info in folder.list("limits/") if (limit := _read(folder, info.key)) is not None]
 
 

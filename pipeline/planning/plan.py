@@ -1,11 +1,11 @@
 """Planning: references to objects in, documents and shards out. Needs CPUs only.
 
-A plan is a log in the output folder (`plan_log.py`). Planning again reads the log, skips what it knows
-(`plan_index.py`) and appends. Two planners at once cannot plan a document twice: a part's name can be taken only once,
-and the one that loses the race reads the winner's part and plans what is left.
+A plan is a log in the output folder (`plan_log.py`). Planning again reads the log, skips what is in it
+(`plan_index.py`) and appends. Two planners at once cannot plan a document twice: a part's name can be taken only once.
+The planner that loses the race reads the winner's part and plans what is left.
 
-What a shard holds follows from the order of the listing, never from timing: documents are probed side by
-side and taken in the order of their references.
+What a shard holds follows from the order of the listing, never from timing: documents are probed concurrently, but
+taken in the order of their references.
 
 Does not know how objects are fetched or documents opened: `probe` does that.
 """
@@ -49,10 +49,10 @@ async def plan(
 ) -> AsyncIterator[list[Planned]]:
     """Append what is new among `refs` to the plan in `folder`; yields each part once it is committed.
 
-    `probe` turns a reference into a document whose `output_name` is not settled yet. `retry`, `lost`: see
-    `PlanIndex`. `claim` is called before a part is committed, to make sure that the folder is this run's.
-    Memory is bounded by a part and the index. Raises `DamagedResults` if parts of the plan are gone: what they held
-    would be converted twice; and `StorageError` where of several documents none can be read, and none ever could.
+    `probe` turns a reference into a document whose `output_name` is not decided yet. `retry`, `lost`: see
+    `PlanIndex`. `claim` is called before a part is committed, to make sure that the folder belongs to this run.
+    Memory is bounded by a part and the index. Raises `DamagedResults` if parts of the plan are missing: their documents
+    would be converted twice. Raises `StorageError` if none of several documents can be read, and none ever could.
     """
     done = await asyncio.to_thread(
         committed_shards, folder
@@ -80,10 +80,10 @@ async def plan(
 def cut_shards(
     documents: Sequence[Document], pages_per_shard: int, fingerprint: str, pages: str = ""
 ) -> list[Planned]:
-    """Give every page of the documents that is wanted (see `page_choice.py`) to a shard, in order.
+    """Assign every page that is to be read (see `page_choice.py`) to a shard, in order.
 
-    A document that fits into one shard is not split; a longer one starts a shard of its own, and what is
-    left over at its end shares a shard with the documents after it.
+    A document that fits into one shard is not split. A longer one starts a new shard, and its last pages share a shard
+    with the documents after it.
     """
     groups: list[list[tuple[int, int, int]]] = [[]]  # (position in documents, start, stop)
     room = pages_per_shard
@@ -117,7 +117,7 @@ async def _in_order(
 ) -> AsyncIterator[Document]:
     """Probe several at a time; documents come out in the order of their references.
 
-    The listing is read in a thread: it waits for the network.
+    The listing is read in a thread, because it waits for the network.
     """
     running: deque[asyncio.Task[Document]] = deque()
     try:
@@ -145,7 +145,7 @@ async def _named(probe: Callable[[DocumentRef], Awaitable[Document]], ref: Docum
 
 
 def _without_what_is_left_out(document: Document, pages: str) -> Document:
-    """The document, and whether pages of it are not to be read: then it never passes for a whole one."""
+    """The document; with the status `partial` if pages of it are not to be read, so that it never looks complete."""
     wanted = chosen(pages, document.num_pages)
     if document.status not in CONVERTED or wanted == ((0, document.num_pages),) or not document.num_pages:
         return document
@@ -158,7 +158,7 @@ def _commit(
     folder: Folder, index: PlanIndex, pending: Sequence[Document], settings: PlanSettings, fingerprint: str
 ) -> tuple[PlanIndex, list[Planned]]:
     """Write the next part; returns the index that includes it. If another planner took the part's name, read
-    the whole log again and plan what that left over."""
+    the whole log again and plan what is left."""
     _insist_on_some(index, pending)
     while True:
         number = index.next_part
@@ -184,7 +184,7 @@ def _commit(
 
 
 def _insist_on_some(index: PlanIndex, documents: Sequence[Document]) -> None:
-    """Where nothing at all can be read, the store or the folder is at fault, and no document may be blamed for it."""
+    """If nothing at all can be read, the store or the folder is at fault, and no document may be recorded as bad."""
     refused = [document for document in documents if document.status is DocumentStatus.UNREADABLE]
     if len(refused) > 1 and not index.has_read and not any(map(was_read, documents)):
         raise StorageError(f"none of {len(refused)} documents can be read. The first one: {refused[0].detail}")

@@ -1,6 +1,6 @@
-"""What a plan holds already, as far as planning more has to know it.
+"""What a plan already holds, as far as planning more has to know it.
 
-Knows the log alone: neither how objects are looked at, nor how shards are cut.
+Knows only the log: neither how objects are probed, nor how shards are cut.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from quire.storage import Folder
 
 
 class PlanIndex:
-    """What a plan already holds, as digests of 16 bytes and the URIs of the first of their content: about 450
+    """What a plan already holds: digests of 16 bytes, and for each content the URI of its first document. About 450
     bytes of memory a document.
 
-    `retry` names the statuses that are worth another look at the same object: `unreadable` always, `encrypted` when
-    there are passwords now. `lost` holds (shard_id, doc_id) of documents whose pages are to be planned again
-    (`Account.lost`): they count as never planned, and so do the duplicates of their content.
+    `retry`: the statuses after which the same object is probed again: `unreadable` always, `encrypted` if there are
+    passwords now. `lost`: (shard_id, doc_id) of documents whose pages are to be planned again (`Account.lost`). They
+    and the duplicates of their content count as never planned.
     """
 
     def __init__(
@@ -37,15 +37,13 @@ class PlanIndex:
         self._objects: set[bytes] = set()
         self._to_retry: dict[bytes, DocumentStatus] = {}
         self._uri_of_content: dict[bytes, str] = {}
-        self._seen_again: set[bytes] = (
-            set()
-        )  # objects and contents in the log that are looked at, or planned, again
+        self._seen_again: set[bytes] = set()  # objects and contents in the log that are probed, or planned, again
         self._lost_duplicates: set[bytes] = set()
         self._lost_originals: set[bytes] = set()
         self._owner_of_name: dict[bytes, bytes] = {}
 
     def knows(self, ref: DocumentRef) -> bool:
-        """Whether this object is planned and needs no second look."""
+        """Whether this object is planned and need not be probed again."""
         key = _digest(ref.uri, ref.etag)
         return key in self._objects and key not in self._to_retry
 
@@ -53,11 +51,11 @@ class PlanIndex:
         key = _digest(document.uri, document.etag)
         is_lost = key in self._lost_originals or key in self._lost_duplicates
         if is_lost and not _has_pages(document):
-            return False  # what was read of it stays, whatever is the matter with it now
+            return False  # what was read of it stays, even if it cannot be read now
         if key in self._to_retry:
             return document.status is not self._to_retry[key]
         if key in self._lost_duplicates and _content(document) in self._uri_of_content:
-            return False  # it repeats what is planned again, as its row says already
+            return False  # a duplicate of what is planned again; its row already says so
         return key not in self._objects
 
     def absorb(self, part_number: int, part: Iterable[Planned]) -> None:
@@ -75,20 +73,20 @@ class PlanIndex:
         return set(shard_ids) - self._shard_ids
 
     def holds_shard_of(self, part: Iterable[Planned]) -> bool:
-        """Whether a shard of this name is planned already: these pages were lost once and are planned again."""
+        """Whether a shard of this name is already planned. Then these pages were lost once and are planned again."""
         return any(shard_id in self._shard_ids for planned in part for shard_id, _, _ in planned.ranges)
 
     def is_again(self, document: Document) -> bool:
-        """Whether the log has had this object, or these bytes, and they were to be looked at again. Ask before it is
-        placed."""
+        """Whether the log already has this object, or these bytes, and they were to be probed again. Ask before
+        `place`."""
         if _digest(document.uri, document.etag) in self._seen_again:
             return True
         content = _content(document)
         return content in self._seen_again and content not in self._uri_of_content
 
     def place(self, document: Document) -> Document:
-        """Settle what depends on the documents before it: is it a duplicate, and what are its results called?
-        The document counts as known from then on."""
+        """Decide what depends on earlier documents: whether it is a duplicate, and the name of its results. After that
+        the document counts as known."""
         first_uri = self._uri_of_content.get(_content(document)) if document.doc_id else None
         if first_uri is not None and document.num_pages > 0:
             document = replace(document, status=DocumentStatus.DUPLICATE, duplicate_of=first_uri)
@@ -99,7 +97,7 @@ class PlanIndex:
 
     def _is_lost(self, planned: Planned) -> bool:
         document = planned.document
-        if document.status is DocumentStatus.DUPLICATE:  # the one that it repeats stands before it in the log
+        if document.status is DocumentStatus.DUPLICATE:  # its original comes before it in the log
             return _content(document) not in self._uri_of_content
         return any((shard_id, document.doc_id) in self.lost for shard_id, _, _ in planned.ranges)
 

@@ -28,7 +28,7 @@ CONVERTED = (DocumentStatus.OK, DocumentStatus.TRUNCATED, DocumentStatus.PARTIAL
 class Planned:
     """A document and where its pages go: (shard_id, start, stop), none for a document without pages.
 
-    `is_again`: what stands before it in the log of this object (URI and etag) or of these bytes, it takes the place of.
+    `is_again`: it replaces all earlier rows of the log for this object (URI and etag) or these bytes.
     """
 
     document: Document
@@ -48,7 +48,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class PartTotals:
-    """A part in numbers. `documents` are counted by status."""
+    """The totals of one part. `documents`: their number by status."""
 
     documents: Mapping[str, int]
     num_pages: int
@@ -58,7 +58,7 @@ class PartTotals:
 
 
 class Replaced:
-    """What later parts of the plan have taken the place of. Memory: what was planned again."""
+    """What later parts of the plan have replaced. Memory grows with what was planned again."""
 
     def __init__(self, folder: Folder, keys: Sequence[str]) -> None:
         self._objects: dict[tuple[str, str], int] = {}  # the last part that has it again
@@ -69,12 +69,12 @@ class Replaced:
 
     @property
     def doc_ids(self) -> frozenset[str]:
-        """Of bytes whose pages were planned again."""
+        """Of documents whose pages were planned again."""
         return frozenset(self._contents)
 
     @property
     def objects(self) -> frozenset[tuple[str, str]]:
-        """URI and etag of what was looked at again, and came out otherwise."""
+        """URI and etag of objects that were probed again, with another result."""
         return frozenset(self._objects)
 
     def has(self, key: str, planned: Planned) -> bool:
@@ -98,12 +98,12 @@ def part_key(number: int) -> str:
 
 
 def part_keys(folder: Folder) -> list[str]:
-    """The parts of the plan, in order. Raises `DamagedResults` if one is missing: its documents would be taken for new
-    ones, planned and paid for a second time."""
+    """The parts of the plan, in order. Raises `DamagedResults` if one is missing: its documents would look new, and
+    would be planned and paid for again."""
     listed = {number for info in folder.list("plan/") if (number := part_number(info.key)) >= 0}
     keys = [part_key(number) for number in range(max(listed, default=-1) + 1)]
     for number, key in enumerate(keys):
-        # A listing may have passed a place just before a part was written there: ask for what it lacks.
+        # A listing may miss a part that was written during it: look up each number that it lacks.
         if number not in listed and not folder.exists(key):
             raise DamagedResults(
                 f"{folder.uri}/{key} is missing, and later parts of the plan are there. Run again, in case that the "
@@ -136,13 +136,13 @@ def shards_of(part: Sequence[Planned]) -> Iterator[Shard]:
 
 
 def append_part(folder: Folder, number: int, part: Sequence[Planned]) -> bool:
-    """Write a part under its number; False if another planner has taken it for another part."""
+    """Write a part under its number; False if another planner has used the number for another part."""
     schema = PLAN.with_metadata({**PLAN.metadata, _TOTALS: json.dumps(asdict(_totals(part)))})
     return put_once(folder, part_key(number), to_parquet(map(_to_row, part), schema))
 
 
 def read_totals(folder: Folder, key: str) -> PartTotals:
-    """From the end of the file alone; parts that were written before version 2 are read in full."""
+    """Reads only the end of the file; parts that were written before version 2 are read in full."""
     told = read_metadata(folder, key).get(_TOTALS)
     return PartTotals(**json.loads(told)) if told else _totals(read_part(folder, key))
 
@@ -158,7 +158,7 @@ def _totals(part: Sequence[Planned]) -> PartTotals:
 
 
 def part_number(key: str) -> int:
-    """-1 for a key that is no part's."""
+    """-1 if the key is not that of a part."""
     match = _PART_KEY.fullmatch(key)
     return int(match[1]) if match else -1
 
@@ -190,5 +190,5 @@ def _from_row(row: dict[str, Any]) -> Planned:
 
 
 def _named_value(entry: dict[str, str] | tuple[str, str]) -> tuple[str, str]:
-    """A pair already where the plan is of version 1, whose column `metadata` is a map."""
+    """Already a pair in a plan of version 1, whose column `metadata` is a map."""
     return (entry["name"], entry["value"]) if isinstance(entry, dict) else entry

@@ -19,7 +19,7 @@ _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
 class Prober:
-    """What planning calls for each new object. `num_fetches` are under way at a time."""
+    """Probes each new object for planning. At most `num_fetches` objects are fetched at a time."""
 
     def __init__(
         self, cache: SourceCache, sandbox: Sandbox, max_document_bytes: int, max_pages: int, num_fetches: int = 8
@@ -56,8 +56,8 @@ class Prober:
         )
 
     async def _fetch_and_probe(self, ref: DocumentRef) -> tuple[Probe, SourceFile]:
-        """What the document is, and the file that was looked at. Fetches again if that changed before it was read, or
-        left the cache."""
+        """What the document is, and the file that was probed. Fetches again if the file changed, or was evicted from
+        the cache, before it was read."""
         for _ in range(MOST_FETCHES):
             file = await self._fetcher.fetch_new(ref, self._max_document_bytes)
             with file.held(ref.uri):

@@ -1,7 +1,7 @@
 """Pages → documents: one text with exact page ends, counts, languages; and the Markdown file.
 
-A page's text can always be cut out of its document's text again, to the character (`page_text`). Offsets count code
-points, as Python and DuckDB's `substring` do.
+A page's text can always be cut out of its document's text again, exactly (`page_text`). Offsets count code points, as
+Python and DuckDB's `substring` do.
 
 Does not know where pages come from or where documents go.
 """
@@ -20,16 +20,16 @@ from quire.config.sections import TextSettings
 from quire.records import DocumentText, Outcome, PageText
 
 _FEWEST_LETTERS = 40
-"""A page with fewer letters has no say in its document's languages: too little to tell them apart."""
+"""A page with fewer letters does not count for its document's languages: too few to identify one."""
 
 _classifying = threading.Lock()
-"""Of several threads that are the first at the same time each would load the model: half a second of CPU or more."""
+"""Without this lock, several threads that start at once would each load the model: half a second of CPU or more."""
 
 
 def assemble(
     pages: Sequence[PageText], planned: Sequence[int], num_pages: int, text: TextSettings
 ) -> DocumentText:
-    """Put a document of `num_pages` together. `pages` must be all of those that were `planned`, in order."""
+    """Assemble a document of `num_pages`. `pages` must be all those that were `planned`, in order."""
     if [page.page_index for page in pages] != list(planned):
         raise ValueError("pages are missing, doubled or out of order")
     counts = Counter(page.outcome for page in pages)
@@ -76,8 +76,8 @@ def _page_ends(pages: Sequence[PageText], separator_length: int) -> tuple[int, .
 
 
 def _markdown_file(pages: Sequence[PageText], num_pages: int, text: TextSettings) -> str:
-    """The text for a person: blank pages leave no gap, a failed page leaves a comment where it was missing, and a
-    document that was not read whole says so."""
+    """The text for a person: blank pages leave no gap, a failed page leaves a comment in its place, and a document of
+    which only some pages were read says so."""
     parts = [_page_markdown(page, text.page_marks) for page in pages]
     whole = text.page_separator.join(part for part in parts if part) + "\n"
     if len(pages) == num_pages:

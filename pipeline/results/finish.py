@@ -1,8 +1,8 @@
-"""After the last shard: what no single shard could write, and the check of the sums.
+"""After the last shard: writes what no single shard could, and checks the ledger.
 
-Documents that span several shards are put together from their pages' rows, and so are those whose shard was killed just
-after its commit, and Markdown files that an earlier run was not to write; documents without pages (encrypted, broken,
-duplicates) get their row in `documents`. Finishing again does nothing more.
+It assembles, from the rows of their pages: documents that span several shards, documents whose run was killed just
+after their shard's commit, and Markdown files that an earlier run had switched off. Documents without pages (encrypted,
+broken, duplicates) get their row in `documents`. Finishing again changes nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _COLUMNS = ["doc_id", "page_index", "outcome", "markdown", "num_output_tokens", 
 
 
 def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account:
-    """Write the rest of `documents` for these parts of the plan, of which every shard is done, and return their books.
-    Raises `AccountingError` if they do not balance."""
+    """Write the rest of `documents` for these parts of the plan, and return their account. All their shards must be
+    done. Raises `AccountingError` if rows and planned pages differ."""
     account = take_account(folder, parts=parts)
     account.insist()
     written = {info.key for info in folder.list("documents/")}
@@ -53,8 +53,8 @@ def finish(folder: Folder, writer: ShardWriter, parts: Sequence[str]) -> Account
 def _unwritten(
     folder: Folder, writer: ShardWriter, part_key: str, written: Collection[str], replaced: Replaced
 ) -> dict[str, list[Planned]]:
-    """The documents of a part by the file of `documents` that has them, without the files that are there with their
-    Markdown. Markdown is written before the table, so of each table one document tells of all."""
+    """The documents of a part, by their file of `documents`, without the files that exist together with their Markdown.
+    Markdown is written before its table, so it is enough to look for that of one document a table."""
     files = _files(folder, part_key, replaced)
 
     def is_written(name: str) -> bool:
@@ -69,8 +69,8 @@ def _unwritten(
 def _shrunk(
     folder: Folder, part_key: str, written: Collection[str], replaced: Replaced
 ) -> dict[str, list[Planned]]:
-    """The same of files from before some of their documents were planned again. The Markdown of the others stays: an
-    object that was edited since has a newer one under its name."""
+    """Likewise, the files that still have rows of documents that were planned again. The Markdown is left as it is: if
+    an object was edited since, the file of its name is already newer."""
     gone = (planned for planned in read_part(folder, part_key) if replaced.has(part_key, planned))
     names = {documents_name(part_key, planned) for planned in gone}
     there = [name for name in sorted(names) if documents_key(name) in written]
@@ -79,7 +79,7 @@ def _shrunk(
 
 
 def _files(folder: Folder, part_key: str, replaced: Replaced) -> dict[str, list[Planned]]:
-    """The documents of a part that count, by the file of `documents` that has them, which may be none."""
+    """The documents of a part that still count, by their file of `documents`; a file may have none."""
     files: dict[str, list[Planned]] = {}
     for planned in read_part(folder, part_key):
         members = files.setdefault(documents_name(part_key, planned), [])
@@ -89,8 +89,8 @@ def _files(folder: Folder, part_key: str, replaced: Replaced) -> dict[str, list[
 
 
 def documents_name(part_key: str, planned: Planned) -> str:
-    """The file of `documents` that holds the row of a document of this part of the plan: one for all documents without
-    pages, one for the documents of each shard, and one for each split document, since a long text is held in memory
+    """The file of `documents` with the row of this document. A part of the plan has one file for all documents without
+    pages, one for the documents of each shard, and one for each split document, because a long text is held in memory
     while it is written."""
     if not planned.ranges:
         return part_key.removeprefix("plan/").removesuffix(".parquet")

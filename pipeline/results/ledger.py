@@ -1,8 +1,8 @@
-"""The books of a run: pages planned against rows written, read from the files alone.
+"""The ledger of a run: planned pages compared with written rows, from the files alone.
 
-Every planned page must have exactly one row in `pages`. Shards are checked one at a time, so memory grows
-with nothing but the names of documents that could not be read (some 200 bytes each). `finish` and `quire status` read
-the same books; only `finish` insists that they balance.
+Every planned page must have exactly one row in `pages`. Shards are checked one at a time, so memory grows only with the
+names of documents that could not be read (some 200 bytes each). `finish` and `quire status` take the same account; only
+`finish` raises if rows and planned pages differ.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NO_LOSS = (DocumentStatus.DUPLICATE, DocumentStatus.IGNORED, DocumentStatus.PAR
 
 @dataclass(frozen=True, slots=True)
 class FailedPage:
-    """Its number in the document from 0, and why, as `Failure` has it."""
+    """A page that failed: its document, its index (0-based), and the fields of its `Failure`."""
 
     doc_id: str
     uri: str
@@ -51,8 +51,8 @@ class DoubtfulPage:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A document of a shard that may be planned again: its bytes were gone, or others, when they were to be read.
-    `is_replaced` if a later part of the plan has them again."""
+    """A document of a shard that may be planned again: its bytes were gone, or had changed, when they were to be read.
+    `is_replaced`: a later part of the plan has it again."""
 
     shard_id: str
     source: PageRange
@@ -61,11 +61,11 @@ class Loss:
 
 @dataclass(slots=True)
 class Account:
-    """What a run has done so far. `problems` names every sum that does not agree; empty is good.
+    """What a run has done so far. `problems` names every number that does not agree; empty is good.
 
-    `unread` holds the documents of which no page could be planned, unless a later look at the same URI went better;
-    duplicates, what is ignored, and documents without a page that is wanted aside. `failed` and `doubtful` name the
-    first such pages, as many as a person wants to see.
+    `unread` holds the documents of which no page could be planned, unless later planning of the same URI succeeded.
+    Duplicates, ignored files and documents whose pages are all left out are not in it. `failed` and `doubtful` name
+    only the first `NUM_NAMED` such pages.
     """
 
     documents: Counter[str] = field(default_factory=Counter)  # by status
@@ -81,7 +81,7 @@ class Account:
     unread: dict[str, tuple[str, str]] = field(default_factory=dict)  # (status, detail) by URI
     num_with_embedded_files: int = 0  # documents that are converted, and hold files that are not
     problems: list[str] = field(default_factory=list)
-    parts: tuple[str, ...] = ()  # of the plan, by key: those that these books cover
+    parts: tuple[str, ...] = ()  # keys of the parts of the plan that this account covers
     losses: list[Loss] = field(default_factory=list)
     bytes_again: frozenset[str] = frozenset()  # doc_ids of what was planned again
     objects_again: frozenset[tuple[str, str]] = frozenset()  # (URI, etag), likewise
@@ -92,8 +92,8 @@ class Account:
         return frozenset((loss.shard_id, loss.source.doc_id) for loss in self.losses)
 
     def has_losses(self, tolerated: float | None = None) -> bool:
-        """Whether something was not read, or it is doubtful that all of it was; with a `tolerated` share, whether more
-        of the pages failed or more of the documents are unread."""
+        """Whether anything was not read, or perhaps not completely. With a `tolerated` share: whether a larger share of
+        the pages failed, or of the documents is unread."""
         num_failed, num_unread = self.pages[Outcome.FAILED], len(self.unread)
         if tolerated is None:
             return bool(num_failed or num_unread or self.num_doubtful)
@@ -105,7 +105,7 @@ class Account:
         return self.num_shards_done == self.num_shards
 
     def insist(self) -> None:
-        """Raise `AccountingError` unless every planned page has its one row."""
+        """Raise `AccountingError` unless every planned page has exactly one row."""
         problems = list(self.problems)
         if not self.is_complete:
             problems.append(f"{counted(self.num_shards - self.num_shards_done, 'shard')} not written")
@@ -117,12 +117,12 @@ class Account:
 
 
 def is_bytes_lost(row: Row) -> bool:
-    """Whether a page failed since the document's bytes could not be had."""
+    """Whether a page failed because the document's bytes could not be fetched."""
     return isinstance(row["failure"], dict) and row["failure"]["stage"] == "fetch"
 
 
 def read_account_rows(folder: Folder, shard: Shard) -> list[Row]:
-    """What the books need of a written shard."""
+    """A written shard's rows, as far as the account needs them."""
     return read_rows(folder, pages_key(shard.shard_id), list(COLUMNS))
 
 
@@ -136,9 +136,9 @@ def take_account(
 ) -> Account:
     """Read the plan and the committed rows of an output folder: all of the plan, or the parts with these keys.
 
-    Who wants to know more of the same rows gives `read`, which reads a written shard's rows with at least `COLUMNS`
-    (in one of several threads), and `observe`, which is shown each shard in the order of the plan, with the rows that
-    count. `is_loss` says which rows make a document of a shard one of the `losses`.
+    A caller that needs more of the same rows passes `read` and `observe`. `read` reads a written shard's rows with at
+    least `COLUMNS` (in one of several threads). `observe` is called with each shard, in the order of the plan, and its
+    rows that count. `is_loss` says which rows make a document of a shard one of the `losses`.
     """
     keys = part_keys(folder) if parts is None else list(parts)
     replaced = Replaced(folder, keys)
@@ -160,7 +160,7 @@ def take_account(
             account.pages += Counter(replaced=len(rows) - len(live))
             _count_pages(shard, live, account)
             observe(shard, live)
-    if done and part_keys(folder) == keys:  # or else another run has planned them meanwhile
+    if done and part_keys(folder) == keys:  # otherwise another run has planned them meanwhile
         account.problems.append(f"{counted(len(done), 'page file')} of no planned shard, one of them {min(done)}")
     return account
 

@@ -1,10 +1,10 @@
 """The output folder of a run: `quire.json`, which says what may be written into it.
 
-One folder holds the results of one set of result-changing settings. A run with others is refused, with words on
-which setting differs and what to do. The settings themselves are compared, and not their fingerprint: a version of
-Quire that has new settings, or reckons fingerprints otherwise, goes on with the folders that are there, under the
-fingerprint that each was begun with. Other versions of Quire and of its libraries are taken, recorded and told. No
-secret reaches this file.
+One folder holds the results of one set of result-changing settings. A run with others is refused, and told which
+setting differs and what to do. The settings themselves are compared, not their fingerprint. So a version of Quire that
+has new settings, or computes fingerprints in another way, can go on with an existing folder, under the fingerprint that
+the folder was begun with. Other versions of Quire and of its libraries are accepted, recorded and reported. No secret
+is written to this file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ENGINE = "engine.name"
 
 
 def claim(folder: Folder, settings: Settings) -> None:
-    """Make the folder this run's, or join the run it belongs to, and sweep what that left. Raises `SettingsChanged`."""
+    """Claim the folder, or join the run that owns it and sweep its unfinished writes. Raises `SettingsChanged`."""
     mine = {
         "quire_version": version(),
         "fingerprint": fingerprint(settings),
@@ -43,7 +43,7 @@ def claim(folder: Folder, settings: Settings) -> None:
 
 def refuse_other_settings(folder: Folder, settings: Settings) -> None:
     """Raise `SettingsChanged` if the folder belongs to a run with other settings. Writes nothing. A model's revision
-    and a renderer count only where they are known: what is left open yet will be settled by the run."""
+    and a renderer are compared only if they are known: the run decides what is still open."""
     try:
         theirs = read(folder)["settings"]
     except NotFound:
@@ -57,8 +57,8 @@ def refuse_other_settings(folder: Folder, settings: Settings) -> None:
 
 
 def fingerprint_in(folder: Folder, settings: Settings) -> str:
-    """What results with these settings are marked with in this folder: where it is theirs, as its `quire.json` says,
-    for an earlier version of Quire may have reckoned it otherwise."""
+    """The fingerprint of results with these settings in this folder. If they are the folder's own, it is the one in its
+    `quire.json`: an earlier version of Quire may have computed it in another way."""
     try:
         described = read(folder)
     except NotFound:
@@ -68,8 +68,8 @@ def fingerprint_in(folder: Folder, settings: Settings) -> str:
 
 
 def note_versions(folder: Folder) -> str:
-    """Record what is installed here where the folder has not seen it before; says in words what is another version than
-    when the folder was begun, nothing if all is as it was or the folder is not begun."""
+    """Record the installed versions if they are new to the folder. Returns in words which versions differ from those
+    that the folder was begun with; empty if none does, or if there is no `quire.json` yet."""
     try:
         described = read(folder)
     except NotFound:
@@ -78,7 +78,7 @@ def note_versions(folder: Folder) -> str:
     now = {"quire": version(), **installed()}
     if successions([*history, now]) != successions(history):
         described["later_versions"] = [*later, now]
-    if (data := _as_bytes(described)) != folder.get(KEY):  # also where it held a secret
+    if (data := _as_bytes(described)) != folder.get(KEY):  # also if the file held a secret
         folder.put(KEY, data)
     return changes([first, now])
 
@@ -101,8 +101,8 @@ def read(folder: Folder) -> dict[str, Any]:
 
 
 def versions_of(described: Mapping[str, Any]) -> list[dict[str, str]]:
-    """By package, Quire among them: the versions that a folder, as `read` gives it, was begun with, then those of later
-    runs that had others."""
+    """Versions by package, Quire included, from what `read` gives: first those that the folder was begun with, then
+    those of later runs that had others."""
     first = {"quire": described["quire_version"], **described["versions"]}
     return [first, *described.get("later_versions", ())]
 
@@ -132,8 +132,8 @@ def _insist(folder: Folder, theirs: Mapping[str, Any], mine: Mapping[str, Any]) 
 
 
 def _changed(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> dict[str, str]:
-    """The settings that differ, and in words how. What was no setting yet when the folder was begun was as is the
-    default now; and what only one of two engines has was not changed by anybody."""
+    """The settings that differ, each with its values in words. One that did not exist when the folder was begun counts
+    as having today's default. One that only one of two engines has does not count as changed."""
     if theirs.get(_ENGINE) == mine[_ENGINE]:
         theirs = {**default_result_settings(mine[_ENGINE]), **theirs}
         names = theirs.keys() | mine.keys()

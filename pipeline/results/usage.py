@@ -1,8 +1,8 @@
 """How long devices worked for an output folder: one small object a run, `usage/<id>.json`.
 
-A run counts the time from when its engines are asked for until it ends, idle or not, times the GPUs or cores that it
-occupies: what is paid for. It notes this once a minute and when it ends, so that a run that is killed or interrupted
-has lost count of a minute. Planning is not counted. The numbers depend on the clock, and no result on them.
+A run counts the time from the request for its engines to its end, idle or not, times the GPUs or cores that it
+occupies: this is what is paid for. It writes this once a minute and at its end, so a run that is killed or interrupted
+loses at most a minute. Planning is not counted. The numbers depend on the clock, and no result depends on them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Meter:
         return self.seconds * self.num_devices / 3600
 
     def note(self) -> None:
-        """Write it down, in the place of what was noted before."""
+        """Write the time so far, over what was noted before."""
         noted = {"num_devices": self.num_devices, "seconds": round(self.seconds, 3)}
         self._folder.put(self._key, json.dumps(noted).encode() + b"\n")
 

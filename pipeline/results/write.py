@@ -1,12 +1,11 @@
 """Committing: a shard's rows become one Parquet file, whole or absent, named after the shard.
 
-The pages file is written only if no other run was first; it is the checkpoint, so a kill at any point leaves either a
-finished shard or one that is converted again. What is derived from it (documents, Markdown) is written by whoever has
-the rows that it holds: two runs may find different bytes at a source that changes between them, and only the rows that
-count may speak.
-A kill between the two leaves documents unwritten; `finish` writes them.
+The pages file is the checkpoint. It is written only if no other run was first, so a kill at any point leaves either a
+finished shard or one that is converted again. What is derived from it (documents, Markdown) is written only by a run
+whose rows are those in the file: two runs may read different bytes from a source that changes between them, and only
+the committed rows count. A kill between the two writes leaves documents unwritten; `finish` writes them.
 
-Does not know how pages came to be.
+Does not know how pages were read.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class ShardWriter:
     text: TextSettings = field(default_factory=TextSettings)
 
     def write(self, shard: Shard, pages: Sequence[PageResult], timings: Sequence[PageTiming]) -> bool:
-        """Commit a shard. Returns False if another run had committed other rows of it already."""
+        """Commit a shard. Returns False if another run has already committed other rows for it."""
         self._put_table(timings_key(shard.shard_id), map(timing_row, timings), TIMINGS)
         rows = [page_row(page, self.provenance) for page in pages]
         do_count = put_once(self.folder, pages_key(shard.shard_id), to_parquet(rows, PAGES))
@@ -43,8 +42,8 @@ class ShardWriter:
         return do_count
 
     def write_documents(self, name: str, documents: Iterable[tuple[Document, DocumentText | None]]) -> None:
-        """Write `documents/<name>.parquet`, which may come out empty, and the Markdown files of the documents that have
-        a text."""
+        """Write `documents/<name>.parquet`, even if it is empty, and the Markdown files of the documents that have a
+        text."""
         rows = []
         for document, text in documents:
             rows.append(document_row(document, text, self.provenance["config_fingerprint"]))

@@ -4,18 +4,18 @@
     open_object(uri, settings) -> Folder, key    one object by its full URI
 
     uris.py            URIs, and which store each belongs to
-    base.py            what a folder does
-    local.py           does it on a file system
-    bucket_folder.py   does it in buckets, and reads from web servers: tries again, checks, explains
+    base.py            the interface of a folder
+    local.py           folders on a file system
+    bucket_folder.py   folders in buckets, and web servers: retries, checks, explains errors
     buckets.py         finds the client of a bucket
-    obstore_bucket.py  what obstore does of it; `s3.py`, where boto3 has to help
+    obstore_bucket.py  the requests, through obstore; `s3.py`: those that need boto3
     cloud_clients.py   sets obstore up for Google, Azure and web servers; `s3_client.py` for S3
-    store_errors.py    what errors mean, told by the words in `s3_errors.py` and `cloud_errors.py`; `tries.py`
+    store_errors.py    what errors mean, by the codes in `s3_errors.py` and `cloud_errors.py`; `tries.py` retries
 
 Everything here blocks: async callers use `asyncio.to_thread`. Many threads may use a folder, and it may be pickled. It
-must not be used after a fork: the S3 client's threads do not survive one. What only buckets need, boto3 above all,
-takes a third of a second to import. It is imported when the first bucket is opened. Errors are `errors.StorageError`,
-and `errors.ObjectError` where one object is at fault. Does not know what the bytes mean.
+must not be used after a fork: the S3 client's threads do not survive one. What only buckets need, above all boto3,
+takes a third of a second to import, so it is imported when the first bucket is opened. Errors are
+`errors.StorageError`, and `errors.ObjectError` where one object is at fault. Does not know what the bytes mean.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a folder does, whatever store it is in. Knows no store."""
+"""What a folder does, in every kind of store. Knows no store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quire.errors import TooLarge
 class ObjectInfo:
     """An object as the store describes it.
 
-    `key` is relative to the folder and exact: it may hold anything that a store lets a key hold. `uri` names
+    `key` is relative to the folder and exact: it may hold anything that the store allows in keys. `uri` names
     the object by itself (see `uris.py`). `etag` is without quotes, and changes when the object does; it is
     compared, never parsed. An object that a local listing finds but cannot describe (a dangling link, a
     directory that may not be read) has an empty etag and size -1.
@@ -28,8 +28,8 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """What was read, by its own bytes: `sha256` in hex. `etag` is what the store said of these bytes, not of a listing
-    before."""
+    """What was read. `sha256` (hex) is of the bytes that came. `etag` came from the store with these bytes, not with an
+    earlier listing."""
 
     sha256: str
     size_bytes: int
@@ -45,11 +45,11 @@ class Folder(Protocol):
 
     @property
     def uri(self) -> str:
-        """Opens the same folder again. Ends in a slash only if the folder's name does."""
+        """`open_folder` of it gives the same folder. Ends in a slash only if the folder's name does."""
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """All objects whose key begins with `prefix`, at any depth, in the order of their keys' UTF-8 bytes,
-        or of Azure in its own.
+        """All objects whose key begins with `prefix`, at any depth, in the order of their keys' UTF-8 bytes;
+        Azure has an order of its own.
 
         Streams: memory does not grow with their number. A folder that does not exist is empty; a bucket that
         does not exist raises FolderNotFound. Left out: empty objects that stand for directories (`a/`) and
@@ -66,11 +66,11 @@ class Folder(Protocol):
         """`length` bytes from `start`, which must lie within the object. Raises NotFound."""
 
     def download(self, key: str, destination: Path, most_bytes: int | None = None) -> Downloaded:
-        """Stream the object into the file `destination`. After an error, that holds anything.
+        """Stream the object into the file `destination`, whose content is undefined after an error.
 
-        What came is checked against the size that the store announced, and against the MD5 where the etag is one.
-        Raises `ObjectError` where the object is at fault, `TooLarge` before anything is read if it is announced with
-        more than `most_bytes`, `DestinationGone` if `destination` has no folder.
+        The bytes are checked against the size that the store announced, and against the MD5 if the etag is one.
+        Raises `ObjectError` if the object is at fault; `TooLarge` before reading anything, if the announced size is
+        above `most_bytes`; `DestinationGone` if the folder of `destination` is missing.
         """
 
     def put(self, key: str, data: bytes) -> None:
@@ -79,8 +79,8 @@ class Folder(Protocol):
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write unless the key exists; True if this call is known to have written it.
 
-        Of concurrent callers at most one hears True. False means: the object is there, whole. Where an answer
-        is lost and the store then says "exists", that may be this call's own write.
+        At most one of several concurrent callers gets True. False means: the object exists, whole. If the store's
+        answer was lost and a retry says "exists", the existing object may be this call's own write.
         """
 
     def exists(self, key: str) -> bool: ...
@@ -89,6 +89,6 @@ class Folder(Protocol):
         """Does nothing if the key does not exist."""
 
     def sweep(self) -> None:
-        """Remove what killed writers left of unfinished writes a day ago. Buckets keep nothing of the kind."""
+        """Remove unfinished writes that killed writers left a day ago or earlier. Buckets keep none."""
 
     def child(self, name: str) -> Folder: ...

@@ -1,6 +1,6 @@
-"""Folders in buckets, and documents on web servers, whatever store they are in.
+"""Folders in buckets, and documents on web servers, for every kind of store.
 
-What a request is, `ObstoreBucket` and its like know; here it is tried again, checked, and explained if it fails.
+`ObstoreBucket` and its subclasses send the requests; here they are retried, checked, and explained if they fail.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class BucketFolder:
                     yield self._info(key, etag, size_bytes)
 
     def _check_order(self, last: str, key: str) -> None:
-        """A listing that steps back is wrong, and one that stays where it is would never end."""
+        """A listing that goes backwards is wrong, and one that repeats a key might never end."""
         orders = open_bucket(self.scheme, self.bucket, self.settings).vocabulary.orders
         if last and all(order(key) <= order(last) for order in orders):
             raise StorageError(
@@ -108,7 +108,7 @@ class BucketFolder:
             self._insist("delete", name, lambda bucket: bucket.delete(name))
         except FolderNotFound:
             raise
-        except NotFound:  # some stores say so
+        except NotFound:  # some stores answer so
             pass
 
     def sweep(self) -> None:
@@ -146,7 +146,7 @@ class BucketFolder:
             return insist(lambda: call(bucket), self.settings, bucket.vocabulary, tell)
         except bucket.vocabulary.client_errors as exc:
             raise explained(exc) from exc
-        except UnicodeEncodeError as exc:  # half a character, as bytes that are not UTF-8 become in a manifest
+        except UnicodeEncodeError as exc:  # a lone surrogate: bytes that are not UTF-8, from a manifest
             uri = storable_name(self._uri(name))
             raise NotFound(
                 f"cannot {operation} {uri}: no {bucket.vocabulary.store} key can have this name"
@@ -173,8 +173,8 @@ def _download(
 
 
 def no_slower(chunks: Iterable[bytes], window_s: float) -> Iterator[bytes]:
-    """The same pieces. Raises `BodyCutShort` where for so long fewer than `LEAST_BYTES_PER_S` came: a drip keeps every
-    other clock from running out."""
+    """The same chunks. Raises `BodyCutShort` if fewer than `LEAST_BYTES_PER_S` came for `window_s`: with a very slow
+    server no other timeout ends."""
     start_s, num_bytes = time.monotonic(), 0
     for chunk in chunks:
         num_bytes += len(chunk)

@@ -1,5 +1,5 @@
-"""Which client reaches a bucket. One a process for each bucket and settings; what only one store needs, boto3 above
-all, is imported with its first bucket."""
+"""Which client reaches a bucket. There is one a process for each bucket and settings. What only one store needs, above
+all boto3, is imported with its first bucket."""
 
 from __future__ import annotations
 

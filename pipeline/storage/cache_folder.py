@@ -17,7 +17,7 @@ def open_cache(flow: FlowSettings, storage: StorageSettings) -> SourceCache:
     directory = Path(flow.cache_dir or Path(tempfile.gettempdir()) / f"quire-cache-{os.getuid()}")
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The system's folder for temporary files is everybody's: somebody else may have put a link there first.
+        # Every user may write to the system's folder for temporary files: another one may have put a link there.
         status = directory.lstat()
     except OSError as exc:
         raise ConfigError(f"no documents can be kept in {directory} ({exc.strerror}): set flow.cache_dir") from exc

@@ -1,7 +1,8 @@
 """How obstore reaches Google Cloud Storage, Azure and web servers.
 
-Credentials, accounts and the endpoints of emulators come from the environment, as the clouds' own tools read it; the
-setting `anonymous` means the same for all. Of S3's settings, `endpoint_url` and those of buckets say nothing here.
+Credentials, accounts and the endpoints of emulators come from the same environment variables that the clouds' own
+tools read. The setting `anonymous` means the same for all. S3's settings `endpoint_url` and those of buckets do not
+apply here.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from quire.storage.store_errors import obstore_answer
 from quire.storage.tries import Notice
 
 _GOOGLE_URL = "https://storage.googleapis.com"
-_EMULATOR_URL = "http://127.0.0.1:10000"  # of Azure; as obstore knows it
-_NEVER = datetime.fromtimestamp(0, UTC)  # what obstore takes for the time of what has none
-_AS_IT_IS = re.compile(r"[A-Za-z0-9_~./-]+")  # obstore would not write it otherwise in a URL
+_EMULATOR_URL = "http://127.0.0.1:10000"  # of Azure; the one that obstore uses
+_NEVER = datetime.fromtimestamp(0, UTC)  # what obstore gives as the time if there is none
+_AS_IT_IS = re.compile(r"[A-Za-z0-9_~./-]+")  # obstore writes it unchanged into a URL
 
 
 def open_google_bucket(name: str, settings: StorageSettings) -> ObstoreBucket:
@@ -81,13 +82,13 @@ def open_azure_container(name: str, settings: StorageSettings) -> ObstoreBucket:
 
 
 def _misconfigured(uri: str, exc: Exception, what: str) -> StoreMisconfigured:
-    """obstore may quote what it could not read, which may be a key."""
+    """Without obstore's words, which may quote a secret key."""
     return StoreMisconfigured(f"cannot open {uri}: obstore does not take how it is to be reached; check {what}")
 
 
 @dataclass(frozen=True, slots=True)
 class WebServer(ObstoreBucket):
-    """Documents by their URLs: `name` is the host, the names of documents are paths as they are asked for."""
+    """Documents by their URLs: `name` is the host, a document's name is its path as requested (percent-encoded)."""
 
     settings: StorageSettings
 
@@ -98,7 +99,7 @@ class WebServer(ObstoreBucket):
         )
 
     def head(self, name: str) -> tuple[str, int]:
-        """Some servers take no HEAD, or tell no length with it: what they say to a GET is as good."""
+        """Some servers refuse HEAD, or give no length with it. The headers of a GET serve as well."""
         store, key = self._at(name)
         try:
             return self._identity(store.head(key))
@@ -113,7 +114,7 @@ class WebServer(ObstoreBucket):
         return *self._identity(found.meta), found.stream(min_chunk_size=1)
 
     def _identity(self, meta: Any) -> tuple[str, int]:
-        """The etag; the time where there is none; and if there is neither, the size is all that there is."""
+        """The etag, or else the time of the last change, or else only the size; and the size in bytes."""
         size_bytes = meta["size"]
         if meta["e_tag"]:
             return meta["e_tag"].strip('"'), size_bytes

@@ -1,4 +1,4 @@
-"""What Google Cloud Storage, Azure and web servers say when they say no. The first speaks S3's language."""
+"""The error codes of Google Cloud Storage, Azure and web servers. Google uses S3's format."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ GOOGLE_VOCABULARY = Vocabulary(
 
 
 def _by_folders(key: str) -> bytes:
-    """As accounts with a hierarchical namespace list: what is in a folder comes before what has a longer name."""
+    """The order of accounts with a hierarchical namespace: what is in a folder comes before longer names."""
     return in_bytes(key).replace(b"/", b"\0")
 
 
 def _in_utf16(key: str) -> bytes:
-    """As Azure's own emulator lists, which differs for what is beyond U+FFFF."""
+    """The order of Azure's own emulator, which differs for characters beyond U+FFFF."""
     return key.encode("utf-16-be", "surrogatepass")
 
 
@@ -84,7 +84,7 @@ AZURE_VOCABULARY = Vocabulary(
 
 
 def _web_answer(exc: Exception) -> tuple[str, int]:
-    """A web server's page is not looked into."""
+    """Only the status: the body of a web server's answer is ignored."""
     return "", obstore_answer(exc)[1]
 
 

@@ -16,7 +16,7 @@ _ABANDONED_AFTER_S = 24 * 3600.0
 
 
 def evict(directory: Path, max_bytes: int) -> None:
-    """Delete the files used longest ago until the rest is within `max_bytes`, and downloads that a kill cut short."""
+    """Delete the least recently used files until the rest fits `max_bytes`; and downloads that a kill cut short."""
     files = []
     with suppress(FileNotFoundError), os.scandir(directory) as entries:
         for entry in entries:
@@ -40,7 +40,7 @@ def evict(directory: Path, max_bytes: int) -> None:
 
 
 def _is_unlocked(path: str) -> bool:
-    """Whether no process is writing the file. Its time alone does not tell: clocks are set."""
+    """Whether no process is writing the file. Its time alone is not enough: clocks may be changed."""
     with open(path, "rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

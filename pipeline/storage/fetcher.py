@@ -1,4 +1,4 @@
-"""Fetching from an event loop: threads that do nothing else, and one fetch for all who ask for the same document.
+"""Fetching from an event loop: in threads of its own, and one fetch for all callers that want the same document.
 
 Knows nothing of what the documents are.
 """
@@ -12,14 +12,14 @@ from quire.errors import StorageError
 from quire.records import DocumentRef, PageRange
 from quire.storage.source_cache import SourceCache, SourceFile
 
-MOST_FETCHES = 5  # of a document that changes, or leaves the cache, each time before it is read
+MOST_FETCHES = 5  # of a document that changes, or is evicted from the cache, each time before it is read
 
 
 class Fetcher:
     """A cache's files, `num_fetches` fetched at a time. Belongs to one event loop.
 
-    A fetch may wait for minutes, for the store or for another process that has the document's lock. It keeps nothing
-    waiting but other fetches, and goes on if those who asked for it are cancelled.
+    A fetch may wait for minutes, for the store or for another process that has the document's lock. It delays only
+    other fetches, and goes on if its callers are cancelled.
     """
 
     def __init__(self, cache: SourceCache, num_fetches: int) -> None:
@@ -28,7 +28,7 @@ class Fetcher:
         self._under_way: dict[str, Future[SourceFile]] = {}
 
     async def fetch(self, source: PageRange) -> SourceFile:
-        """See `SourceCache.fetch`. Chunks of one document come at the same time: one thread fetches it for all."""
+        """See `SourceCache.fetch`. Chunks of a document are asked for at the same time; one thread fetches for all."""
         future = self._under_way.get(source.doc_id)
         if future is None:
             future = self._threads.submit(self._cache.fetch, source.uri, source.doc_id, source.size_bytes)
@@ -44,12 +44,12 @@ class Fetcher:
         return await asyncio.get_running_loop().run_in_executor(self._threads, fetch_new, ref, most_bytes)
 
     def close(self) -> None:
-        """Begin no more fetches. Those under way are not waited for."""
+        """Start no more fetches. Does not wait for those under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _look(future: asyncio.Future[SourceFile]) -> None:
-    """An error that nobody waits for any more is no news: asyncio would log it."""
+    """Mark an error as seen, also if nobody waits for it any more: otherwise asyncio would log it."""
     if not future.cancelled():
         future.exception()
 

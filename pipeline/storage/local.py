@@ -2,7 +2,7 @@
 
 Writes go to a hidden temporary file beside the target, are flushed to the disk (a power cut must not leave an
 empty file under a result's name), then renamed or linked into place. What a kill leaves behind begins with
-`.quire-tmp-`; listings pass over it, `sweep` removes it, and anyone may delete it.
+`.quire-tmp-`; listings skip it, `sweep` removes it, and anyone may delete it.
 
 Listings follow links, to files and to directories, but not back into a directory that they are inside of.
 Hidden files are files. Pipes, sockets and devices are not.
@@ -54,7 +54,7 @@ class LocalFolder:
                         yield info
 
     def _listed(self, key: str) -> ObjectInfo | None:
-        """None for what is no file."""
+        """None for what is neither a file nor a directory."""
         path = os.path.join(self.root, key)
         try:
             status = os.stat(path)
@@ -117,7 +117,7 @@ class LocalFolder:
 
     def exists(self, key: str) -> bool:
         path = self._path(key)
-        with read_errors("look up", local_uri(path)):  # a disk that fails must not pass for an absent file
+        with read_errors("look up", local_uri(path)):  # a failing disk must not look like an absent file
             try:
                 return stat.S_ISREG(os.stat(path).st_mode)
             except (FileNotFoundError, NotADirectoryError):
@@ -142,7 +142,7 @@ class LocalFolder:
         return LocalFolder(self._path(name.strip("/")))
 
     def _path(self, key: str) -> str:
-        """Refuses keys that lead out of the folder: names made from untrusted input end up here."""
+        """Refuses keys that lead out of the folder: some are made from untrusted input."""
         parts = key.split("/")
         if not key or "\0" in key or any(part in ("", ".", "..") for part in parts):
             raise NotFound(f"{key!r} is no name of a file below {self.uri}")
@@ -155,12 +155,12 @@ def _read_chunk(file: BinaryIO, uri: str) -> bytes:
 
 
 def etag_of(status: os.stat_result) -> str:
-    """Changes when a file is written to or replaced, whichever of the two keeps the time or the size."""
+    """Changes when a file is written to or replaced, even if the time or the size stays the same."""
     return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
 
 
 def walk(root: bytes, start: bytes) -> Iterator[bytes]:
-    """Paths below `root` of what is no directory, from the folder `start` (empty, or ending in `/`) on.
+    """Paths below `root`, except of directories, starting with the folder `start` (empty, or ending in `/`).
 
     In the order of their bytes, as S3 lists keys. A directory that cannot be read is given as if it were a
     file. Memory: the names of the directories that are open, from the top to the present one.
@@ -200,7 +200,7 @@ def _entries(root: bytes, directory: bytes, is_top: bool = True) -> list[bytes]:
 def _is_directory(entry: os.DirEntry[bytes]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, or to where we may not look
+    except OSError:  # a link to itself, or to a place without permission
         return False
 
 
@@ -224,11 +224,11 @@ def regular_file(path: str | os.PathLike[str]) -> os.stat_result:
 
 @contextmanager
 def _temporary_file(path: str, data: bytes) -> Generator[str]:
-    """A file with these bytes, on the disk, in the directory of `path`; gone when the block is left."""
+    """A file with these bytes, flushed to disk, in the directory of `path`; removed at the end of the block."""
     directory = os.path.dirname(path)
     os.makedirs(directory, exist_ok=True)
     temporary = os.path.join(directory, TEMPORARY_PREFIX + secrets.token_hex(8))
-    # Not `tempfile`: results get the permissions that the umask says, not the owner's alone.
+    # Not `tempfile`, which gives permissions to the owner only: results get those of the umask.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with open(descriptor, "wb") as file:
@@ -250,7 +250,7 @@ def _link(temporary: str, path: str) -> bool:
     except OSError as exc:
         if exc.errno not in _NO_HARD_LINKS:
             raise
-        # Some mounts have no hard links. Still whole or absent, but two callers may both hear True.
+        # Some mounts have no hard links. The file is still whole or absent, but two callers may both get True.
         if os.path.lexists(path):
             return False
         os.replace(temporary, path)

@@ -1,8 +1,8 @@
-"""One bucket as obstore reaches it: the requests that a `BucketFolder` is made of, each sent once, but for obstore's
-own few tries. Knows no folders, and of stores only what they share.
+"""One bucket, through obstore: the requests that a `BucketFolder` needs. Each is sent once, apart from a few retries by
+obstore itself. Knows no folders, and of stores only what they share.
 
-obstore cannot be asked for keys with empty parts, `.` or `..` as a part, or control characters, a listing that meets
-one fails as a whole, and it silently drops a slash at either end of a key (`is_plain_key`).
+obstore cannot be asked for keys with empty parts, `.` or `..` as a part, or control characters. A listing that meets
+one fails as a whole. A slash at either end of a key is silently dropped (`is_plain_key`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Listing(Protocol):
     """A listing under way."""
 
     def next_page(self) -> Page | None:
-        """None after the last one. May be called again after it raised."""
+        """None after the last page. May be called again after an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ObstoreBucket:
     vocabulary: Vocabulary
 
     def listing(self, prefix: str) -> Listing:
-        """What begins with the prefix, in the store's order."""
+        """The objects whose keys begin with the prefix, in the store's order."""
         return _ObstoreListing(self.store, prefix)
 
     def head(self, name: str) -> tuple[str, int]:
@@ -63,7 +63,7 @@ class ObstoreBucket:
         return _etag(meta), meta["size"]
 
     def read(self, name: str) -> tuple[str, int, Iterator[bytes]]:
-        """The object's etag, its size in bytes, and its bytes in pieces, as they come."""
+        """The object's etag, its size in bytes, and its bytes in chunks, as they come."""
         store, key = self._at(name)
         found = store.get(key)
         return _etag(found.meta), found.meta["size"], found.stream(min_chunk_size=1)
@@ -82,7 +82,7 @@ class ObstoreBucket:
         try:
             self.store.put(name, data, mode="create", use_multipart=False)
         except exceptions.AlreadyExistsError as exc:
-            # It may also be AWS's 409: two writes at once, both of which may yet fail. So look.
+            # It may also be AWS's 409: two writes at once, and both may still fail. So look it up.
             try:
                 self.head(name)
             except FileNotFoundError:
@@ -94,19 +94,19 @@ class ObstoreBucket:
         self.store.delete(name)
 
     def has_md5(self, name: str) -> bool:
-        """Whether the etag, if it looks like an MD5 of what is read, is one."""
+        """Whether an etag that looks like the MD5 of the object's bytes is one."""
         return True
 
     def _at(self, name: str) -> tuple[Store, str]:
-        """The store and the key to ask it for. Raises `Unreadable` for what no request would ask for exactly."""
+        """The store and the key to ask it for. Raises `Unreadable` for a key that obstore cannot ask for exactly."""
         _refuse_awkward(name, name)
         return self.store, name
 
 
 class _ObstoreListing:
-    """Begins anew after an error, and passes over what was given up to it.
+    """After an error it lists from the start again, and skips what it has already given.
 
-    obstore knows prefixes of whole folders only, and drops the slash at the end of objects that stand for a directory.
+    obstore's prefixes are whole folders only, and it drops the slash at the end of objects that stand for a directory.
     """
 
     def __init__(self, store: Store, prefix: str) -> None:
@@ -147,7 +147,7 @@ class _ObstoreListing:
     def _is_there(self, key: str) -> bool:
         try:
             self._store.head(key)
-        except FileNotFoundError:  # it is called `key/`, and stands for a directory
+        except FileNotFoundError:  # its name is `key/`: it stands for a directory
             return False
         return True
 
@@ -183,8 +183,8 @@ def client_options(endpoint_url: str) -> dict[str, Any]:
 
 
 def retry_config(settings: StorageSettings) -> dict[str, Any]:
-    """obstore's own tries: a few at once, silently, also where a body is cut; then `tries.insist` waits longer and says
-    so. Each wait is drawn between the first one and `base` times the one before."""
+    """obstore's own retries: a few, quick and silent, also if a body is cut. After them `tries.insist` waits longer and
+    logs that. Each wait is random, between the first one and `base` times the one before."""
     return {
         "backoff": {"init_backoff": timedelta(seconds=0.2), "base": 3},
         "max_retries": min(settings.max_retries, _QUICK_TRIES),
@@ -193,10 +193,10 @@ def retry_config(settings: StorageSettings) -> dict[str, Any]:
 
 
 def insist_on_url(endpoint_url: str) -> None:
-    """Raise `StoreMisconfigured` for what obstore would break down at."""
+    """Raise `StoreMisconfigured` for an endpoint at which obstore would crash."""
     try:
         _ = urlsplit(endpoint_url).port
-    except ValueError:  # it quotes what it takes for a port, which may be of a password
+    except ValueError:  # it quotes the supposed port, which may be part of a password
         raise StoreMisconfigured(
             f"the endpoint {endpoint_url} is no URL: write http://host:port, and percent-encode what is special in a "
             "password"

@@ -1,7 +1,7 @@
 """Buckets in S3: boto3 where obstore cannot.
 
-Listings come from boto3, which gives every key exactly, and keys that obstore cannot be asked for are read through
-boto3 too (`is_plain_key`). They are never written.
+Listings come from boto3, which gives every key exactly. Keys that obstore cannot be asked for (`is_plain_key`) are read
+through boto3 too. They are never written.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from quire.storage.obstore_bucket import Listing, ObstoreBucket, Page, is_plain_key
 
-_AWKWARD_CHUNK_BYTES = 1 << 10  # boto3 waits until it has so many
+_AWKWARD_CHUNK_BYTES = 1 << 10  # boto3 waits until it has this many
 
 
 class S3Client(Protocol):
-    """What is asked of boto3, which has no types of its own."""
+    """The part of boto3's client that is used here; boto3 has no types."""
 
     @property
     def meta(self) -> Any: ...
@@ -30,7 +30,7 @@ class S3Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class S3Bucket(ObstoreBucket):
-    """`payer` goes with each call of `client`, as `store` knows it already."""
+    """`payer` is passed with each call of `client`; `store` has it from its configuration."""
 
     client: S3Client
     payer: Mapping[str, str]
@@ -45,7 +45,7 @@ class S3Bucket(ObstoreBucket):
         return answer["ETag"], answer["ContentLength"]
 
     def read(self, name: str) -> tuple[str, int, Iterator[bytes]]:
-        """obstore picks a body up where it was cut; with boto3 the cut raises, and the caller starts anew."""
+        """If a body is cut, obstore resumes there; boto3 raises, and the caller starts again."""
         if is_plain_key(name):
             return ObstoreBucket.read(self, name)
         answer = self.client.get_object(Bucket=self.name, Key=name, **self.payer)
@@ -53,7 +53,7 @@ class S3Bucket(ObstoreBucket):
         return answer["ETag"].strip('"'), answer["ContentLength"], chunks
 
     def has_md5(self, name: str) -> bool:
-        """Not where the object is encrypted with a key of KMS or of its owner's."""
+        """Not if the object is encrypted with a key of KMS or of its owner."""
         answer = self.client.head_object(Bucket=self.name, Key=name, **self.payer)
         return "SSECustomerAlgorithm" not in answer and not answer.get("ServerSideEncryption", "").startswith(
             "aws:kms"

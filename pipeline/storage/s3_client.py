@@ -70,7 +70,7 @@ def open_s3_bucket(name: str, settings: StorageSettings) -> S3Bucket:
 
 
 def _encryption(settings: StorageSettings) -> Encryption:
-    """How obstore is to have objects encrypted; boto3 writes none."""
+    """Options that make obstore write encrypted objects; boto3 writes none."""
     if not settings.sse_kms_key_id:
         return {}
     return {"server_side_encryption": "aws:kms", "sse_kms_key_id": settings.sse_kms_key_id}
@@ -78,8 +78,8 @@ def _encryption(settings: StorageSettings) -> Encryption:
 
 def _session(settings: StorageSettings) -> boto3.Session:
     core = botocore.session.get_session()
-    # Listings carry a date for each key that nobody reads; parsing it is two thirds of a listing's time.
-    # The AWS command line does the same, so credentials whose expiry comes as text are provided for.
+    # Listings have a date for each key, which is never used; parsing it takes two thirds of a listing's time.
+    # The AWS command line skips it too, so botocore also handles credentials whose expiry is text.
     core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_as_it_is)
     return boto3.Session(botocore_session=core, region_name=settings.region)
 
@@ -89,7 +89,7 @@ def _as_it_is(value: object) -> object:
 
 
 def _client(session: boto3.Session, settings: StorageSettings) -> S3Client:
-    """A client that agrees with `uses_path_style`; the endpoint that decides may come from AWS's files."""
+    """A client that agrees with `uses_path_style`, which needs the endpoint; that may come from AWS's files."""
     client = _client_in_style("auto", session, settings)
     if uses_path_style(client.meta.endpoint_url, settings):
         return _client_in_style("path", session, settings)
@@ -103,7 +103,7 @@ def _client_in_style(style: str, session: boto3.Session, settings: StorageSettin
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         max_pool_connections=32,
-        retries={"mode": "standard", "total_max_attempts": 1},  # `tries.insist` tries again
+        retries={"mode": "standard", "total_max_attempts": 1},  # `tries.insist` retries
         request_checksum_calculation="when_required",
     )
     client: S3Client = session.client("s3", endpoint_url=settings.endpoint_url, config=config)
@@ -121,7 +121,7 @@ def _credential_provider(bucket: str, session: boto3.Session) -> Boto3Credential
 
 
 def uses_path_style(endpoint_url: str, settings: StorageSettings) -> bool:
-    """As set; if not, virtual-hosted for AWS itself only, which is where every bucket name has a host."""
+    """As set. If not set: path style except for AWS itself, because only there every bucket name is a host name."""
     if settings.path_style is not None:
         return settings.path_style
     host = urlsplit(endpoint_url).hostname or ""

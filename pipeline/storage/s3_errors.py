@@ -1,4 +1,4 @@
-"""What S3 says when it says no, and what boto3 makes of it."""
+"""The error codes of S3, and the exceptions of boto3."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _answer(exc: Exception) -> tuple[str, int]:
         return obstore_answer(exc)
     said = str(exc.response.get("Error", {}).get("Code", ""))
     status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return "" if said.isdecimal() else said, status  # it says the status, for want of a word
+    return "" if said.isdecimal() else said, status  # without a code of the store, boto3 gives the status
 
 
 S3_VOCABULARY = Vocabulary(

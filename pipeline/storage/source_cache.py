@@ -1,4 +1,4 @@
-"""Source documents as local files, whatever store they are in.
+"""Source documents as local files, from every kind of store.
 
 A `SourceCache` is a directory of files named by the sha256 of what they hold. Several processes and threads
 may use one at the same time; a document is downloaded once. Local documents are used where they are. Knows
@@ -44,17 +44,17 @@ from quire.storage.uris import is_listable, is_remote, local_path, root_of
 T = TypeVar("T")
 
 _MAX_REMEMBERED = 10_000
-_COUNT_AFTER_SHARE = 0.01  # of the cache's size: each process looks again after so many bytes of its own
+_COUNT_AFTER_SHARE = 0.01  # of the cache's size: a process measures it again after this many bytes
 _EVICT_TO_SHARE = 0.95
 _NUM_NEIGHBOURS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A document's bytes as a file here, and the state that the file was in when they were hashed (`doc_id`).
+    """A document's bytes as a local file, and the file's state when they were hashed (`doc_id`).
 
-    A file of the cache may go at any time, and another one with the same bytes take its place; a local document may be
-    rewritten.
+    A file of the cache may be evicted at any time, and be replaced by another one with the same bytes. A local document
+    may be rewritten.
     """
 
     path: Path
@@ -65,9 +65,9 @@ class SourceFile:
 
     @contextmanager
     def held(self, uri: str) -> Generator[None]:
-        """Within the block `is_unchanged` cannot be deceived: an open file keeps its inode's number from others. An
-        OSError of whoever opens the path there ends the block, and is raised as what it says of `uri` if the file is
-        the same as before."""
+        """Within the block `is_unchanged` can be trusted: while a file is open, no other file gets its inode's number.
+        An OSError in the block ends it. If the file is still the same, the error is raised as a storage error about
+        `uri`; otherwise it is dropped."""
         with ExitStack() as stack:
             with suppress(ObjectError), read_errors("open", str(self.path)):
                 stack.enter_context(open(self.path, "rb"))
@@ -90,9 +90,9 @@ class SourceFile:
 class SourceCache:
     """Files, and what this process has verified of them.
 
-    The directory stays under `max_bytes` give or take one percent for each process, unless a single document
-    is larger. Files that were used longest ago go first, also while somebody reads them: whoever reads one holds it
-    (`SourceFile`), and fetches again when it is gone.
+    The directory stays under `max_bytes`, plus or minus one percent for each process, unless a single document is
+    larger. The least recently used files are evicted first, even while they are read: a reader holds its file
+    (`SourceFile.held`), and fetches again if it was evicted.
     """
 
     directory: Path
@@ -100,14 +100,15 @@ class SourceCache:
     settings: StorageSettings
     _verified: dict[tuple[str, str], str] = field(default_factory=dict)
     _bytes_since_count: int | None = None  # None: never counted
-    _given: dict[str, str] = field(default_factory=dict)  # the last object that a bucket gave, by the bucket's URI
+    _given: dict[str, str] = field(default_factory=dict)  # the last object read from a bucket, by the bucket's URI
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def fetch(self, uri: str, doc_id: str, size_bytes: int) -> SourceFile:
         """A local file with the bytes whose sha256 is `doc_id`.
 
-        Raises `ObjectError` where the document is at fault: `SourceChanged` if the source holds other bytes, `NotFound`
-        if it is gone. A store or a folder that gives nothing else either is another matter, and a `StorageError`.
+        Raises `ObjectError` if the document is at fault: `SourceChanged` if the source holds other bytes, `NotFound`
+        if it no longer exists. If its folder is missing too, or nothing else there can be
+        read either: a plain `StorageError`.
         """
         try:
             return _twice(lambda: self._fetch(uri, doc_id, size_bytes))
@@ -116,20 +117,20 @@ class SourceCache:
         except (NotFound, SourceChanged):
             raise
         except ObjectError as exc:
-            if not is_listable(uri) or self._gives_others(uri):  # a URL stands for itself
+            if not is_listable(uri) or self._gives_others(uri):  # a URL is judged alone
                 raise
             raise StorageError(f"{exc} (nor can anything else be read there)") from exc
 
     def fetch_new(self, ref: DocumentRef, most_bytes: int | None = None) -> SourceFile:
         """A local file with the document's bytes.
 
-        Raises `ObjectError` where the document is at fault: `SourceChanged` if the object is no longer the one that was
-        listed, as a plan must not say of an etag that it stands for other bytes; `TooLarge` if it has more than
-        `most_bytes`, which a listing need not have told.
+        Raises `ObjectError` if the document is at fault. `SourceChanged`: the object is no longer the one that was
+        listed, and a plan must not record an etag with other bytes. `TooLarge`: it has more than `most_bytes`, which
+        the listing may not have shown.
         """
         try:
             return _twice(lambda: self._fetch_new(ref, most_bytes))
-        except ConfigError as exc:  # a manifest's line that is of no kind read here
+        except ConfigError as exc:  # a manifest's line of a kind that Quire does not read
             raise NotFound(str(exc)) from exc
 
     def _fetch(self, uri: str, doc_id: str, size_bytes: int) -> SourceFile:
@@ -165,10 +166,10 @@ class SourceCache:
         return found
 
     def _gives_others(self, uri: str) -> bool:
-        """Whether another object can be read where one cannot: the last one that was, or one of those beside it."""
+        """Whether another object of the same store can be read: the last one that was, or one beside this one."""
         folder, key = open_object(uri, self.settings)
         others = [given] if (given := self._given.get(root_of(uri), "")) not in ("", key) else []
-        with suppress(ObjectError):  # who may not list may still have read
+        with suppress(ObjectError):  # without permission to list, an earlier read may still count
             beside = folder.list(key[: key.rfind("/") + 1])
             others += islice(
                 (info.key for info in beside if info.key != key and info.size_bytes > 0), _NUM_NEIGHBOURS
@@ -180,20 +181,20 @@ class SourceCache:
         return False
 
     def _is_cached(self, target: Path, doc_id: str, size_bytes: int) -> bool:
-        """Whether the file is there and holds what its name says; marks it as used. A power cut may have left
-        a file of zeros, so each process reads a file once before it trusts it."""
+        """Whether the file exists and holds what its name says; marks it as used. A power cut may have left a file
+        of zeros, so each process checks the hash of a file once before it trusts it."""
         try:
             is_whole = target.stat().st_size == size_bytes and self._hashed(target, str(target)).doc_id == doc_id
             if is_whole:
                 os.utime(target)
-        except (OSError, StorageError):  # gone, or on a bad spot of the disk: there is the store
+        except (OSError, StorageError):  # evicted, or the disk cannot read it: download again
             return False
         return is_whole
 
     def _download(
         self, uri: str, doc_id: str, size_bytes: int, most_bytes: int | None = None
     ) -> tuple[SourceFile, str]:
-        """Fetch into a file named by its content, which must be `doc_id` if that is given; and the store's etag."""
+        """The file, named by the hash of its bytes (which must be `doc_id` if that is given); and the store's etag."""
         self._make_room(size_bytes)
         folder, key = open_object(uri, self.settings)
         with self._temporary_file() as temporary:
@@ -202,7 +203,7 @@ class SourceCache:
                 raise SourceChanged(f"{uri} has changed since it was planned; plan again")
             target = self.directory / got.sha256
             with write_errors("write", str(target)):
-                state = self._state_of(temporary)  # the same after the renaming, if it is still there then
+                state = self._state_of(temporary)  # stays the same after the renaming, unless it is evicted
                 os.replace(temporary, target)
         self._remember(target, state, got.sha256)
         self._given[root_of(uri)] = key
@@ -210,7 +211,7 @@ class SourceCache:
 
     @contextmanager
     def _temporary_file(self) -> Generator[Path]:
-        """An empty file in the directory, locked so that nobody takes it for abandoned."""
+        """An empty file in the directory, locked so that it does not look abandoned."""
         with write_errors("write", str(self.directory)):
             self.directory.mkdir(parents=True, exist_ok=True)
             temporary = self.directory / (TEMPORARY_PREFIX + secrets.token_hex(8))
@@ -250,7 +251,7 @@ class SourceCache:
 
     @contextmanager
     def _locked(self, doc_id: str) -> Generator[None]:
-        """Holds for threads and processes alike; the system lets go of it when a process dies."""
+        """A lock between threads and between processes. The system releases it when a process dies."""
         lock = self.directory / "locks" / doc_id[:3]
         with write_errors("lock", str(lock)):
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -262,7 +263,7 @@ class SourceCache:
             os.close(descriptor)
 
     def _make_room(self, size_bytes: int) -> None:
-        """Evict if need be. Looking at every file is what costs, so it is done now and then."""
+        """Evict if needed. Looking at every file is expensive, so it is done only now and then."""
         with self._guard:
             if self._bytes_since_count is not None:
                 self._bytes_since_count += size_bytes
@@ -274,8 +275,8 @@ class SourceCache:
 
 
 def _twice(call: Callable[[], T]) -> T:
-    """What is said of an object is believed when it is said a second time. And somebody may have taken the cache's
-    folder, or a file in it, meanwhile: a cleaner of temporary files, another process that made room."""
+    """An error about an object counts only if it comes twice. The cause may also be that the cache's folder, or a
+    file in it, was deleted meanwhile: by a cleaner of temporary files, or by another process that evicted."""
     try:
         return call()
     except (ObjectError, DestinationGone):
@@ -283,5 +284,5 @@ def _twice(call: Callable[[], T]) -> T:
 
 
 def _state(status: os.stat_result, is_cached: bool) -> str:
-    """For a file of the cache only which file it is: its time is when it was last used."""
+    """For a file of the cache without its time, which says only when it was last used."""
     return f"{status.st_ino}-{status.st_size}" if is_cached else etag_of(status)

@@ -1,5 +1,5 @@
-"""What stores' errors mean: which of ours they become, and whether to try again. Told of each store's own words by its
-`Vocabulary`; knows what obstore raises.
+"""What stores' errors mean: which of our exceptions they become, and whether to retry. Each store's own error codes are
+in its `Vocabulary`; the exceptions of obstore are known here.
 
 Messages give the store's error code and a remedy, never its whole answer, which may quote signed headers.
 """
@@ -24,11 +24,11 @@ from quire.secrets import redacted
 
 
 class BodyCutShort(Exception):
-    """Fewer bytes came than the store announced, or too few a second."""
+    """Fewer bytes came than the store announced, or they came too slowly."""
 
 
 class BodyDamaged(Exception):
-    """The bytes that came have not the MD5 that the store announced."""
+    """The bytes that came do not have the MD5 that the store announced."""
 
 
 OBSTORE_ERRORS: dict[type[Exception], type[StorageError]] = {
@@ -51,7 +51,7 @@ CODE_OF_STATUS = {
     **{301: "PermanentRedirect", 403: "AccessDenied", 404: "NoSuchKey"},
     **{429: "SlowDown", 500: "InternalError", 503: "SlowDown"},
 }
-"""What a store would say, where it says nothing: the answer to a HEAD has no body."""
+"""The code that belongs to a status, for answers without one: the answer to a HEAD has no body."""
 AWKWARD_REMEDY = (
     "names with empty parts, '.' or '..' as a part, or control characters are read from S3 only; rename it"
 )
@@ -64,7 +64,7 @@ _REMEDIES = {
 }
 _ANSWER = r"Server returned non-2xx status code: (\d{3}) [^:]*"  # in obstore's words
 _NO_LENGTH = "Content-Length Header missing"
-# Where machines in a cloud are given credentials. A machine elsewhere is given none there.
+# Where machines in a cloud get their credentials. Machines elsewhere get none there.
 _METADATA = re.compile(r"token request: [^\n]*/(?:computeMetadata/v1|metadata/identity|msi/token)\b")
 _LOST = re.compile(r"(?<!Generic )HTTP error: ([^\n]+)")  # the store of web servers is called HTTP
 _READS = ("read", "look up")
@@ -72,8 +72,7 @@ _REFUSALS = {400, 403, 405, 409, 410, 412, 451}  # as statuses; 404 has its own 
 
 
 def obstore_answer(exc: Exception) -> tuple[str, int]:
-    """The store's own word for what went wrong and the status of its answer, as obstore quotes them; "" and 0 where
-    there is none."""
+    """The store's own error code and the status of its answer, as obstore quotes them; "" and 0 if there is none."""
     said = re.search(r"<Code>([\w.]+)</Code>", str(exc))
     status = re.search(_ANSWER, str(exc))
     return said[1] if said else "", int(status[1]) if status else 0
@@ -85,12 +84,12 @@ def in_bytes(key: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """How a kind of store says no, and in which order it lists. The mappings give a remedy for each of its words: for
-    those whom it gives nothing at all, for what is the matter with a whole bucket, and with one object."""
+    """A store's error codes, and the order of its listings. The mappings give a remedy for each code: codes that refuse
+    the credentials, codes about a whole bucket, and codes about one object."""
 
     store: str
     check_credentials: str
-    no_credentials: str  # what is said where none are found
+    no_credentials: str  # the message if none are found
     of_credentials: Mapping[str, str]
     of_the_bucket: Mapping[str, str]
     of_the_object: Mapping[str, str]
@@ -98,10 +97,10 @@ class Vocabulary:
     missing_objects: frozenset[str] = frozenset({"NoSuchKey"})
     denials: frozenset[str] = frozenset({"AccessDenied"})
     code_of_status: Mapping[int, str] = field(default_factory=lambda: CODE_OF_STATUS)
-    errors: tuple[type[Exception], ...] = ()  # that its other client raises, which is not obstore
-    lost: tuple[type[Exception], ...] = ()  # those of them that come of the network
+    errors: tuple[type[Exception], ...] = ()  # of its other client, beside obstore
+    lost: tuple[type[Exception], ...] = ()  # those of them that the network causes
     answer: Callable[[Exception], tuple[str, int]] = obstore_answer
-    orders: tuple[Callable[[str], bytes], ...] = (in_bytes,)  # one of which a listing is in
+    orders: tuple[Callable[[str], bytes], ...] = (in_bytes,)  # a listing is in one of them
 
     @property
     def client_errors(self) -> tuple[type[Exception], ...]:
@@ -125,7 +124,7 @@ def explain(exc: Exception, operation: str, uri: str, endpoint_url: str, vocabul
 
 
 def _answer(exc: Exception, vocabulary: Vocabulary) -> tuple[str, int]:
-    """The code and the status; where the store did not say the one, what the other says as well."""
+    """The code and the status. If the answer has no code, the one that belongs to the status."""
     code, status = vocabulary.answer(exc)
     return code or vocabulary.code_of_status.get(status, ""), status
 
@@ -133,8 +132,8 @@ def _answer(exc: Exception, vocabulary: Vocabulary) -> tuple[str, int]:
 def _error_type(
     exc: Exception, code: str, status: int, operation: str, vocabulary: Vocabulary
 ) -> type[StorageError]:
-    """Whose fault it is. What a store refuses to give is the object's, unless it refuses whoever asks, or says nothing
-    of objects at all."""
+    """Whose fault it is. A refused object is at fault itself, unless the store refuses the credentials, or its answer
+    is not about an object."""
     if code in vocabulary.of_credentials or (status == 401 and code not in vocabulary.denials):
         return CredentialsRefused
     if code in vocabulary.missing_buckets:
@@ -184,8 +183,8 @@ def _remedy_of_kind(
 
 
 def _first_line(exc: Exception) -> str:
-    """obstore appends its whole state below, and before that the whole answer. A URL that is cut off would no longer be
-    seen to hold a secret."""
+    """obstore puts the store's whole answer after the first line, and then its own state. Redacted before it is cut: in
+    half a URL a secret might not be recognised."""
     found = re.search(_ANSWER, str(exc))
     if found:
         return found[0].rpartition(": ")[2]
@@ -198,12 +197,12 @@ def _first_line(exc: Exception) -> str:
 
 
 def is_transient(exc: Exception, vocabulary: Vocabulary) -> bool:
-    """Whether the same request may yet succeed.
+    """Whether the same request may still succeed.
 
-    obstore tries again by itself, except after a connection is lost during a PUT that must not overwrite,
-    which it takes for unsafe (here it is safe: see `Folder.put_if_absent`). It takes 409, AWS's answer to
-    simultaneous writes of which one is conditional, for "already exists"; `obstore_bucket.create` has looked, and the
-    object did not exist.
+    obstore retries by itself, except after it lost the connection during a PUT that must not overwrite, which it
+    considers unsafe (here it is safe: see `Folder.put_if_absent`). AWS answers 409 to simultaneous writes of which one
+    is conditional. obstore reads that as "already exists"; but `ObstoreBucket.create` has looked, and the object did
+    not exist.
     """
     if isinstance(exc, exceptions.AlreadyExistsError):
         return True
@@ -218,6 +217,6 @@ def is_transient(exc: Exception, vocabulary: Vocabulary) -> bool:
 
 
 def has_given_up(exc: Exception) -> bool:
-    """Whether obstore has used up its own tries."""
+    """Whether obstore has used up its own retries."""
     tries = re.search(r"after (\d+) retries, max_retries: (\d+)", str(exc))
     return tries is not None and int(tries[1]) >= int(tries[2])

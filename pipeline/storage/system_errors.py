@@ -1,4 +1,4 @@
-"""What the operating system's errors mean: which of ours they become, and whether a file may be at fault."""
+"""What the operating system's errors mean: which of our exceptions they become, and whether a file may be at fault."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _OF_THE_MACHINE = {
     *(errno.ENOTCONN, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT),  # of a mount
     *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENODEV),
 }
-"""What a file that is read cannot be at fault for. EIO or ESTALE may be one file's, or all files'."""
+"""Errors that are never one file's fault. EIO or ESTALE may concern one file or all of them, and are not here."""
 
 
 @contextmanager
 def read_errors(operation: str, uri: str) -> Generator[None]:
-    """Turn the operating system's errors into storage errors that name the file and the operation: `ObjectError` where
+    """Turn the operating system's errors into storage errors that name the file and the operation: `ObjectError` if
     the file may be at fault."""
     try:
         yield
@@ -44,7 +44,7 @@ def read_errors(operation: str, uri: str) -> Generator[None]:
 
 @contextmanager
 def write_errors(operation: str, uri: str) -> Generator[None]:
-    """The same where the file is one of ours. Never an `ObjectError`: whatever is wrong, no document is at fault."""
+    """The same for files that Quire writes. Never an `ObjectError`: no document is at fault."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as exc:

@@ -1,4 +1,4 @@
-"""Trying again, and telling a person that they wait. Knows no store."""
+"""Retries with backoff, and notices to a person who waits for them. Knows no store."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 15.0
 _SILENT_TRIES = 2
 _BETWEEN_NOTICES_S = 60.0
-_MOST_DAMAGED = 3  # bodies; then it is the object that is damaged
+_MOST_DAMAGED = 3  # bodies; after that, the object itself counts as damaged
 
 
 class Notice:
-    """Tells a person that they wait, and for what: once a minute, however many wait."""
+    """Logs that something waits, and for what: once a minute, however many threads wait."""
 
     def __init__(self) -> None:
         self._next_s = 0.0
@@ -37,9 +37,9 @@ class Notice:
 def insist(
     call: Callable[[], T], settings: StorageSettings, vocabulary: Vocabulary, tell: Callable[[Exception], None]
 ) -> T:
-    """Call until it succeeds, or fails for good, or the settings' number of tries or time is used up. Waits twice as
-    long each time, give or take, so that a crowd does not come back at once. `tell` is told why if it takes more than a
-    few tries, obstore's own among them."""
+    """Call until it succeeds, or fails for good, or the retries or the time of the settings are used up. Waits twice as
+    long each time, with a random factor (jitter): many callers must not retry at once. Calls `tell` with the error
+    if it takes more than a few tries, obstore's own included."""
     start_s = time.monotonic()
     for attempt in range(settings.max_retries):
         try:
@@ -58,5 +58,5 @@ def insist(
 
 
 def wait_after(attempt: int) -> float:
-    """The seconds to wait after this attempt, the first of which is 0."""
+    """Seconds to wait after an attempt. The first attempt is 0."""
     return min(_LONGEST_WAIT_S, 0.1 * 2**attempt)

@@ -3,12 +3,12 @@
     s3://bucket/key         the key exactly as the store has it: nothing is percent-encoded, so `%`, `?`, `#`, `..` and
     gs://bucket/key         `//` stand for themselves. `abfs://` and `abfss://` are other spellings of `az://`; the
     az://container/key      account of Azure is named by the environment
-    https://host/path       a URL as a browser takes it, percent-encoded, without a user, a query or a fragment: results
+    https://host/path       a URL as in a browser, percent-encoded, without a user, a query or a fragment: results
     http://host/path        hold the names of their documents, and must hold no signature
     local                   the absolute path, as it is; where it holds bytes that are not UTF-8, which no table or JSON
                             file may hold, `file://` and the path percent-encoded
 
-All ways back are exact (`split_uri`, `local_path`).
+The way back is always exact (`split_uri`, `local_path`).
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ _SCHEMES: dict[str, Scheme] = {
     **{"https": "https", "http": "http"},
 }
 _OF_OBJECTS = {"s3": "S3 objects", "gs": "objects of Google Cloud Storage", "az": "blobs of Azure"}
-_BUCKET_NAME = re.compile(r"[A-Za-z0-9._:$-]+")  # the store decides; this keeps out what no request can carry
+_BUCKET_NAME = re.compile(r"[A-Za-z0-9._:$-]+")  # the store decides; this refuses only what no request can carry
 _HOST = re.compile(r"[A-Za-z0-9._-]+(?::\d{1,5})?|\[[0-9a-fA-F:.]+\](?::\d{1,5})?")
 
 
 def scheme_of(uri: str) -> Scheme | None:
-    """The store that a URI belongs to, None for local ones and for those that are of no kind that is read here."""
+    """The store that a URI belongs to; None for local ones and for kinds that Quire does not read."""
     scheme, separator, _ = uri.partition("://")
     return _SCHEMES.get(scheme) if separator else None
 
 
 def is_remote(uri: str) -> bool:
-    """Whether it means the same on every machine."""
+    """Whether it names the same object on every machine."""
     return scheme_of(uri) is not None
 
 
 def is_listable(uri: str) -> bool:
-    """Whether there may be a listing of what is below. A web server has none."""
+    """Whether what is below it can be listed. A web server has no listings."""
     return scheme_of(uri) not in ("https", "http")
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an object in a bucket; host and path, which is as it is asked for, of one on a web server.
+    """Bucket and key of an object in a bucket; for one on a web server, host and path (as requested, percent-encoded).
 
-    Raises ConfigError if it names no bucket or host, or what can be none.
+    Raises ConfigError if it names no bucket or host, or an impossible one.
     """
     scheme = scheme_of(uri)
     bucket, _, key = uri.partition("://")[2].partition("/")
@@ -89,13 +89,13 @@ def _refuse_in_url(uri: str, host: str) -> None:
 
 
 def root_of(uri: str) -> str:
-    """What a bucket's or a web server's objects have in common, empty for local files."""
+    """The URI of the bucket or web server that an object is in; empty for local files."""
     scheme = scheme_of(uri)
     return f"{scheme}://{split_uri(uri)[0]}" if scheme else ""
 
 
 def canonical_uri(uri: str) -> str:
-    """The spelling that results hold. Raises ConfigError for what names nothing that is read here."""
+    """The spelling that results use. Raises ConfigError for kinds of URI that Quire does not read."""
     scheme = scheme_of(uri)
     if scheme is None:
         return local_uri(local_path(uri))
@@ -103,16 +103,15 @@ def canonical_uri(uri: str) -> str:
 
 
 def object_name(uri: str, key: str) -> str:
-    """A remote object's key as people read it: of a URL's path, what the percent-encoding stands for."""
+    """A remote object's key as people read it: the path of a URL is percent-decoded."""
     return key if is_listable(uri) else unquote(key, errors="surrogateescape")
 
 
 def local_path(uri: str) -> str:
     """The absolute path of a `file://` URI or of a path, which may be relative to the working directory.
 
-    A string rather than a `Path`, which would drop nothing but hide the rule for bytes that are not UTF-8:
-    they are lone surrogates in it, as everywhere in Python. Raises ConfigError for other schemes, those that are read
-    among them.
+    A string and not a `Path`, to keep visible that bytes which are not UTF-8 are lone surrogates in it, as everywhere
+    in Python. Raises ConfigError for all other schemes, also for those of stores.
     """
     if uri.startswith(FILE_SCHEME):
         host, slash, path = uri.removeprefix(FILE_SCHEME).partition("/")
@@ -137,11 +136,11 @@ def local_uri(path: str) -> str:
 
 
 def storable_name(name: str) -> str:
-    """A name fit for tables and JSON: each byte that is not UTF-8 becomes `%` and two hex digits."""
+    """A name that tables and JSON can hold: each byte that is not UTF-8 becomes `%` and two hex digits."""
     if _is_unicode(name):
         return name
     marked = "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in name)
-    return marked.encode(errors="replace").decode()  # other halves of characters come from no file's name
+    return marked.encode(errors="replace").decode()  # other lone surrogates come from no file's name
 
 
 def _is_unicode(text: str) -> bool:

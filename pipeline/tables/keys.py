@@ -1,4 +1,4 @@
-"""Under which key of an output folder each table lies, and which shards are committed.
+"""The keys of the tables in an output folder, and which shards are committed.
 
 A shard's pages file is its checkpoint, so its name alone says that it is done. Does not know what the tables hold.
 """

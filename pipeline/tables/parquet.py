@@ -1,6 +1,6 @@
 """Parquet files in a folder: rows to bytes, and columns back. Knows no columns in particular (see `schema.py`).
 
-Pages of a file carry checksums, which are looked at when they are read. A file that is damaged raises `DamagedResults`.
+Pages of a file have checksums, which are verified when they are read. A damaged file raises `DamagedResults`.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def table_to_parquet(table: pa.Table) -> bytes:
 
 
 def put_once(folder: Folder, key: str, data: bytes) -> bool:
-    """Write a file that nobody writes twice. True if the key now holds these bytes, False if it holds others.
+    """Write a file that is written only once. True if the key now holds these bytes, False if it holds others.
 
-    "It exists" may be the answer to one's own write, of which the first answer was lost (`Folder.put_if_absent`): only
-    the bytes tell. Another run's bytes that are the same say the same.
+    "It exists" may be the store's answer to this call's own write, if the first answer was lost
+    (`Folder.put_if_absent`): only the bytes tell. Equal bytes of another run count as ours.
     """
     return folder.put_if_absent(key, data) or folder.get(key) == data
 
@@ -55,8 +55,8 @@ def read_table(folder: Folder, key: str) -> pa.Table:
 
 
 def read_columns(folder: Folder, key: str, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-    """Columns of one file, all of them by default, as this version's schema has them, whichever version wrote the file:
-    a column that it lacks is null. Fetches only what it needs. Raises KeyError for a column that the schema lacks."""
+    """Columns of one file (default: all), in this version's schema, also if an older version wrote the file: a column
+    that it lacks is null. Fetches only what it needs. Raises KeyError for a column that the schema lacks."""
     fields = [schema.field(name) for name in (schema.names if columns is None else columns)]
     source = _ranged_file(folder, key) if columns is not None else pa.BufferReader(folder.get(key))
     with _damage_named(folder, key):
@@ -71,7 +71,7 @@ def read_columns(folder: Folder, key: str, schema: pa.Schema, columns: Sequence[
 
 
 def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
-    if pa.types.is_map(column.type):  # of version 1, which some readers could not take
+    if pa.types.is_map(column.type):  # of version 1; some readers cannot read maps
         rows = [
             None if row is None else [{"name": name, "value": value} for name, value in row]
             for row in column.to_pylist()
@@ -81,7 +81,7 @@ def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
 
 
 def read_metadata(folder: Folder, key: str) -> dict[str, str]:
-    """What a file's schema says beside its columns. Fetches the end of the file alone."""
+    """The metadata of a file's schema. Fetches only the end of the file."""
     source = _ranged_file(folder, key)
     with _damage_named(folder, key):
         found = _open(source).schema_arrow.metadata or {}
@@ -89,7 +89,7 @@ def read_metadata(folder: Folder, key: str) -> dict[str, str]:
 
 
 def num_rows(folder: Folder, key: str) -> int:
-    """Of one file. Fetches the end of it alone."""
+    """Of one file. Fetches only its end."""
     source = _ranged_file(folder, key)
     with _damage_named(folder, key):
         return int(_open(source).metadata.num_rows)
@@ -112,8 +112,8 @@ def read_rows(
 
 
 def read_many(read: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[tuple[Item, Found]]:
-    """Each item with what `read` makes of it, in order. Several are read at a time, in threads; at most a few more are
-    in memory than the one that is being looked at."""
+    """Each item with the result of `read`, in order. Reads several at a time, in threads; only a few results are in
+    memory beside the one yielded."""
     waiting: deque[tuple[Item, Future[Found]]] = deque()
     with ThreadPoolExecutor(_NUM_READERS) as readers:
         for item in items:
@@ -128,7 +128,7 @@ def read_many(read: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[
 
 @contextmanager
 def _damage_named(folder: Folder, key: str) -> Generator[None]:
-    """What Arrow says of bytes that are no table, or another one, becomes `DamagedResults`."""
+    """Turns Arrow's errors about bytes that are no table, or a wrong one, into `DamagedResults`."""
     try:
         yield
     except (pa.ArrowException, OSError, KeyError) as exc:
@@ -148,9 +148,9 @@ def _first_line(exc: Exception) -> str:
 
 
 def _read(source: Any, columns: Iterable[str] | None = None) -> pa.Table:
-    """In this thread alone: a thread of Arrow's that still has a Python object in hand when the interpreter ends takes
-    the process down with a signal, after its work is done. Reading ahead (`pre_buffer`) is done by such threads, even
-    where `use_threads` is false."""
+    """Read in this thread only. If a thread of Arrow still holds a Python object when the interpreter ends, the process
+    dies of a signal, after its work is done. Such threads also read ahead (`pre_buffer`), even if `use_threads` is
+    false."""
     return _open(source).read(list(columns) if columns else None, use_threads=False)
 
 
@@ -158,11 +158,11 @@ def _open(source: Any) -> pq.ParquetFile:
     return pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
 
 
-_READ_AHEAD_BYTES = 64 << 10  # columns side by side come in one request; those after a column of texts in another
+_READ_AHEAD_BYTES = 64 << 10  # adjacent columns come in one request; those after a column of texts in another
 
 
 def _ranged_file(folder: Folder, key: str) -> io.BufferedReader:
-    """An object as a file that fetches only what is read of it: a few columns of a table are a small part."""
+    """An object as a file that fetches only the parts that are read: a few columns are a small part of a table."""
     return io.BufferedReader(_RangedFile(folder, key), _READ_AHEAD_BYTES)
 
 

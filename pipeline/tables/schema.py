@@ -1,4 +1,4 @@
-"""The Arrow tables, and the way from records to them. Versioned in each schema's metadata.
+"""The Arrow tables, and the functions from records to rows. Each schema's metadata has its version.
 
 pages — one row a page, the truth. Sorted as the shard lists them: by document, then page_index.
 
@@ -8,12 +8,12 @@ pages — one row a page, the truth. Sorted as the shard lists them: by document
 | source_uri, source_etag | string | the object that was converted |
 | page_index, num_pages | int32 | 0-based; pages of the whole document |
 | outcome | string | ocr, text_layer, blank or failed |
-| reason | string | why the page went the way it did, in a few words |
+| reason | string | why the page has this outcome, in a few words |
 | failure | struct | stage, kind, message; null unless outcome is failed |
 | marks | list of struct | kind, message: doubts about a page that did not fail; see `Mark`. Since version 2 |
 | ink_read_share | float32 | share of text-like ink that lies in blocks; null: unknown. Since version 2 |
 | markdown | string | the page's text; empty for blank and failed pages |
-| raw_text | string | the engine's completion, untouched, also of a page that failed in the end |
+| raw_text | string | the engine's completion, untouched, also if the page failed in the end |
 | blocks | list of struct | label, text, x0, y0, x1, y1 (shares of the page, 0–1; null where unknown) |
 | engine, model, model_revision | string | what read the page; the revision is a commit, empty where there is none |
 | prompt, mode | string | what the model was asked, and at which resolution mode |
@@ -24,31 +24,31 @@ pages — one row a page, the truth. Sorted as the shard lists them: by document
 | finish_reason | string | stop, length or loop |
 | attempts | list of struct | mode, temperature, outcome |
 | image_sha256, renderer | string | of the pixels that were read |
-| facts | struct | what rendering taught: see `PageFacts` |
+| facts | struct | what rendering found: see `PageFacts` |
 | quire_version, config_fingerprint | string | |
 
 documents — one row a planned document: `doc_id`, `source_uri`, `source_etag`, `name`, `status`, `detail`,
-`duplicate_of`, `media_type`, `size_bytes`, `num_pages`, `title`, `metadata` (what else the document says of itself: a
-list of name and value; before version 2 a map, which not every program reads), `num_ocr`, `num_text_layer`,
+`duplicate_of`, `media_type`, `size_bytes`, `num_pages`, `title`, `metadata` (other metadata of the document: a list of
+name and value; before version 2 a map, which not every program reads), `num_ocr`, `num_text_layer`,
 `num_blank`, `num_failed`, `text`, `page_ends` (end of each page in `text`, in code points; page i is
 `text[page_ends[i-1] + s : page_ends[i]]` with s the length of the setting text.page_separator, 2 by default; page 0
-starts at 0), `page_indices` (which pages these are, 0-based; null where they are all pages of the document; since
+starts at 0), `page_indices` (which pages these are, 0-based; null if they are all pages of the document; since
 version 2), `languages` (language, share of the text's letters),
 `num_tokens` (sum of output tokens; null for engines that count none).
 
 plan — one row a document: what the listing and the probe said (`metadata` as in `documents`), and `ranges`, its page
-ranges with the shard that each belongs to. `is_again` (since version 2): the row takes the place of all before it of
-this object or these bytes.
+ranges with the shard of each. `is_again` (since version 2): the row replaces all earlier rows of this object or these
+bytes.
 
-nights — one file a night of `quire nightly`, the newest of which says what the inputs hold: one row a live object, and
-one for each that was deleted in that night.
+nights — one file for each night (an incremental run of `quire nightly`). The newest is a snapshot of the inputs: one
+row a live object, and one for each object that was deleted in that night.
 
 | column | type | meaning |
 |---|---|---|
 | uri, etag, size_bytes | string, string, int64 | the object, as the listing gave it |
 | change | string | in this night: added, edited, touched, renamed, opened, retried, deleted, or empty |
-| renamed_from | string | where the same bytes were, gone in this night; empty unless change is renamed |
-| night | int32 | in which the row came about |
+| renamed_from | string | the old URI of the same bytes, deleted in this night; empty unless change is renamed |
+| night | int32 | the night in which the row was made |
 | doc_id | string | sha256 of the bytes; empty for an object that is too large to be read |
 | status, detail | string | as in `documents`, but never duplicate: the status is that of the bytes |
 | num_pages, num_failed | int32 | of the bytes' pages |
@@ -56,11 +56,11 @@ one for each that was deleted in that night.
 | documents_file | string | the file with the row of `documents` that has its text; find it by doc_id |
 | pages_files | list of string | the files with its rows of `pages`; find them by doc_id |
 
-`touched` is another etag over the same bytes, `opened` a document that can be read now (there is a password), `retried`
-one whose pages were read once more, since some had failed.
+`touched`: the same bytes with another etag. `opened`: a document that can be read now (there is a password). `retried`:
+a document whose pages were read again, because some had failed.
 
 timings — one row a page, for people: seconds of each stage, the host, and since version 2 `finished_at` (UTC). Kept
-out of `pages`, whose bytes follow from the documents and settings alone.
+out of `pages`, whose bytes depend only on the documents and the settings.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ FACT_TYPES = {
 }
 
 LATER_COLUMNS = frozenset({"marks", "ink_read_share", "page_indices"})
-"""Of tables, as this version writes them, that an older one wrote without: there they are null."""
+"""Columns that older versions did not write. In their files they count as null."""
 
 _FAILURE = pa.struct([("stage", pa.string()), ("kind", pa.string()), ("message", pa.string())])
 _BLOCK = pa.struct(

@@ -6,15 +6,15 @@
     @s3://bucket/list.txt     @list.txt     a manifest: one URI or path a line
     https://host/a.pdf                      one document, which cannot be listed
 
-`gs://` and `az://` are as `s3://`.
+`gs://` and `az://` work like `s3://`.
 
     patterns.py    what matches
     manifest.py    what a list names
-    results.py     what is passed over: Quire's own results, wherever they lie
+    results.py     what is skipped: Quire's own results, wherever they lie
     leftovers.py   files that programs leave beside documents, which are recorded as ignored
-    reference.py   what planning is told of an object
+    reference.py   what planning gets of an object
 
-A name under which an object or a folder exists is taken as it is, also where it looks like a pattern. Nothing is
+If an object or a folder of exactly this name exists, the name is no pattern, even if it looks like one. Nothing is
 opened: planning finds out what a document is.
 """
 
@@ -36,10 +36,10 @@ __all__ = ["discover", "looked_up", "manifest_lines", "read_manifest", "refuse_o
 
 
 def discover(sources: Sequence[str], settings: StorageSettings, output: str = "") -> Iterator[DocumentRef]:
-    """The documents of each source in turn, each source's in the order of their keys' bytes.
+    """The documents of each source in turn; those of one source in the order of their keys' bytes.
 
-    Results of Quire are not given, those in `output` among them. A document that two sources share comes twice. Raises
-    NothingThere for a source that does not exist or below which there is nothing to read, when its turn comes.
+    Leaves out results of Quire, those in `output` included. A document that two sources share comes twice. Raises
+    NothingThere when it reaches a source that does not exist or has nothing to read.
     """
     is_result = result_filter(output, settings)
     for source in dict.fromkeys(sources):
@@ -94,7 +94,7 @@ def _single(source: str, settings: StorageSettings) -> DocumentRef | None:
         if not is_listable(source):
             raise
         return None
-    except ObjectError:  # what may not be looked at may yet be listed, before all that begins like it
+    except ObjectError:  # without permission to look it up it may still be listed, and comes first there
         if not is_listable(source):
             raise
         first = next(folder.list(key), None)
@@ -102,8 +102,8 @@ def _single(source: str, settings: StorageSettings) -> DocumentRef | None:
 
 
 def _split(source: str, settings: StorageSettings) -> tuple[str, str]:
-    """The last folder that a source names in full, and the pattern below it, empty for a folder. Names of results are
-    relative to that folder."""
+    """The last folder that a source names in full, and the pattern below it (empty if the source is a folder). Names of
+    results are relative to that folder."""
     if not PATTERN_CHARACTERS.search(source):
         return source, ""
     root, rest = "", source

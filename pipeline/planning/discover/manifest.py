@@ -1,4 +1,4 @@
-"""Manifests: one URI or path a line, taken as it is; blank lines and lines that begin with `#` are passed over.
+"""Manifests: one URI or path a line, taken literally. Blank lines and lines that begin with `#` are skipped.
 
 UTF-8, or UTF-16 with a byte order mark as some shells write it. Relative paths start at the working directory.
 """
@@ -29,9 +29,9 @@ _MOST_HELD_BACK = 10_000
 def read_manifest(uri: str, settings: StorageSettings) -> Iterator[DocumentRef]:
     """The documents that a manifest lists, in its order.
 
-    A line whose object is not there, or cannot be looked at, gives a reference without etag and of size -1. Raises
-    NotFound if there are no lines or if that is so of all of them, and ConfigError if it is no text; for a manifest of
-    ordinary size before anything is given. Neither the manifest nor the documents are held in memory.
+    A line whose object does not exist, or cannot be looked up, gives a reference without etag and of size -1. Raises
+    NotFound if there are no lines or if all of them are like that, and ConfigError if it is no text. With a manifest of
+    ordinary size it raises before it yields anything. Neither the manifest nor the documents are held in memory.
     """
     with tempfile.TemporaryDirectory(prefix="quire-manifest-") as directory:
         path = Path(directory) / "manifest"
@@ -63,7 +63,7 @@ def manifest_lines(path: Path, uri: str) -> Iterator[str]:
 
 
 def _encoding(path: Path) -> tuple[str, str]:
-    """With what is done about bytes that do not fit: names of files may be any bytes."""
+    """The encoding, and how to handle bytes that are not valid in it: a file's name may be any bytes."""
     with open(path, "rb") as file:
         beginning = file.read(2)
     if beginning in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -72,8 +72,8 @@ def _encoding(path: Path) -> tuple[str, str]:
 
 
 def _insist_on_one(refs: Iterator[DocumentRef], uri: str, first_line: str) -> Iterator[DocumentRef]:
-    """The same references, held back until one of them is there: a list that another program wrote otherwise would fill
-    a plan with names that nobody meant."""
+    """The same references, held back until one of them exists. Otherwise a list in another program's format would fill
+    a plan with wrong names."""
     held: deque[DocumentRef] = deque()
     for ref in refs:
         held.append(ref)
@@ -90,7 +90,7 @@ def _insist_on_one(refs: Iterator[DocumentRef], uri: str, first_line: str) -> It
 
 
 def looked_up(uris: Iterable[str], settings: StorageSettings) -> Iterator[DocumentRef]:
-    """One request a document, several at a time, results in order."""
+    """One request a document, several at a time; results come in order."""
     with ThreadPoolExecutor(_NUM_LOOKUPS_IN_FLIGHT) as pool:
         waiting: deque[Future[DocumentRef]] = deque()
         try:
@@ -109,7 +109,7 @@ def _look_up(uri: str, settings: StorageSettings) -> DocumentRef:
         name = object_name(uri, "/".join(split_uri(uri))) if is_remote(uri) else _local_name(uri)
         canonical = canonical_uri(uri)
         folder, key = open_object(uri, settings)
-    except ConfigError:  # a URI of no kind that is read here, which may be a signed URL
+    except ConfigError:  # not a kind of URI that Quire reads; it may be a signed URL
         shown = storable_name(redacted(uri))
         return DocumentRef(shown, "", -1, shown)
     try:

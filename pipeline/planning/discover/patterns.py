@@ -12,7 +12,7 @@ PATTERN_CHARACTERS = re.compile(r"[*?\[]")
 
 def compile_pattern(pattern: str) -> list[re.Pattern[str] | None]:
     """One expression for each part between slashes; None for `**`."""
-    # `**` after `**` says no more than one.
+    # `**/**` means the same as `**`.
     parts = [part for last, part in pairwise(["", *pattern.split("/")]) if part != "**" or last != "**"]
     return [None if part == "**" else re.compile(fnmatch.translate(part)) for part in parts]
 
@@ -20,16 +20,16 @@ def compile_pattern(pattern: str) -> list[re.Pattern[str] | None]:
 def is_match(parts: Sequence[str], patterns: Sequence[re.Pattern[str] | None]) -> bool:
     """Whether a key's parts match. None stands for any number of folders, and for everything at the end.
 
-    Takes no longer than parts times patterns, whatever the key: all ways to match are followed side by side.
+    Time is at most proportional to parts times patterns, for any key: all ways to match are followed together.
     """
-    reached = set(_at(0, patterns))  # how many of the patterns the parts so far may have used up
+    reached = set(_at(0, patterns))  # how many patterns the parts so far may have used
     for part in parts:
         reached = {after for number in reached for after in _after(part, number, patterns)}
     return len(patterns) in reached
 
 
 def _after(part: str, number: int, patterns: Sequence[re.Pattern[str] | None]) -> Iterator[int]:
-    """How many patterns may be used up after one more part."""
+    """How many patterns may be used after one more part."""
     if number == len(patterns):
         return
     pattern = patterns[number]

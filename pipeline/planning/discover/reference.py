@@ -1,4 +1,4 @@
-"""What a store says of one object: the reference that planning takes."""
+"""From what a store says of one object to the reference that planning takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from quire.storage.uris import storable_name
 
 
 def reference(info: ObjectInfo, name: str | None = None) -> DocumentRef:
-    """Named by its key, unless it is said otherwise."""
+    """Named by its key, unless `name` is given."""
     return DocumentRef(
         uri=info.uri,
         etag=info.etag,

@@ -1,7 +1,7 @@
-"""What is read and what is written, told apart.
+"""Tells results from documents, so that Quire never reads its own output.
 
-Results are known by what they are: by their names, in a folder that has Quire's `quire.json`, whoever wrote them and
-whatever lies above them. Documents that lie between them are documents.
+A result is a file with the name of one, in a folder that has Quire's `quire.json`. Who wrote it and where the folder
+lies do not matter. Other files between results are documents.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RESULT = re.compile(
 
 
 def refuse_own_output(sources: Sequence[str], output: str) -> None:
-    """Raise `ConfigError` if a source is the output folder or lies in it: nobody could say what is to be read."""
+    """Raise `ConfigError` if a source is the output folder or lies in it: it would be unclear what to read."""
     folder = _canonical(output)
     for source in sources:
         if not source.startswith("@") and _canonical(source).startswith(folder):
@@ -37,8 +37,8 @@ def refuse_own_output(sources: Sequence[str], output: str) -> None:
 
 
 def result_filter(output: str, settings: StorageSettings) -> Callable[[str], bool]:
-    """Whether a URI names a result of Quire: in `output` (empty: nowhere), which may be about to become one, or in any
-    folder of results."""
+    """A function that says whether a URI names a result of Quire: in `output` (empty: none), which may not exist yet,
+    or in any folder of results."""
     own = _canonical(output) if output else None
 
     @lru_cache
@@ -48,7 +48,7 @@ def result_filter(output: str, settings: StorageSettings) -> Callable[[str], boo
         except (
             ConfigError,
             StorageError,
-        ):  # a line of a manifest that is no path, or may not be seen: its own error, later
+        ):  # a manifest's line that is no path or is forbidden: it gets its own error later
             return False
 
     def is_result(uri: str) -> bool:
@@ -61,7 +61,7 @@ def result_filter(output: str, settings: StorageSettings) -> Callable[[str], boo
 
 
 def _canonical(uri: str) -> str:
-    """The same for all paths that lead to a folder; ends in a slash."""
+    """One spelling for all paths that lead to a folder; ends in a slash."""
     if is_remote(uri):
         uri = canonical_uri(uri)
         return uri if uri.endswith("/") else f"{uri}/"
