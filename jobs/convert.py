@@ -22,7 +22,7 @@ from quire.jobs.options import (
     sources_and_output,
 )
 from quire.jobs.retry import retry_option, with_failed
-from quire.jobs.status import books, describe_account, describe_limits
+from quire.jobs.status import describe_account, describe_limits, ledger_fields
 from quire.jobs.terminal import Terminal
 from quire.nights.log import has_nights
 from quire.run.convert import Stopped, convert
@@ -78,9 +78,9 @@ def convert_command(
         account = run(convert(inputs, settings, ray is not None, Terminal()))
     except Stopped as stopped:
         click.echo(describe_account(stopped.account), err=True)
-        answer.fields = books(stopped.account)
+        answer.fields = ledger_fields(stopped.account)
         raise
-    answer.fields = books(account)
+    answer.fields = ledger_fields(account)
     click.echo(describe_account(account))
     for line in describe_limits(open_folder(output, settings.storage)):
         click.echo(line)

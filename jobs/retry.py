@@ -53,7 +53,7 @@ def with_failed(inputs: Inputs, settings: Settings, kind: str) -> Inputs:
 
 
 def _is_failed(row: Row, kind: str) -> bool:
-    """By a row of the books."""
+    """By a row of the ledger."""
     failure = row["failure"]
     if not kind:
         return failure is not None

@@ -38,7 +38,7 @@ def status_command(context: click.Context, /, output: str, as_json: bool, **opti
     described = read(folder)
     account = take_account(folder)
     versions = versions_of(described)
-    answer.fields = {**books(account), "limits": [asdict(limit) for limit in limits(folder)]}
+    answer.fields = {**ledger_fields(account), "limits": [asdict(limit) for limit in limits(folder)]}
     answer.fields |= {"fingerprint": described["fingerprint"], "versions": versions}
     if not as_json:
         click.echo(f"{output}: settings {described['fingerprint']}, Quire {described['quire_version']}")
@@ -51,7 +51,7 @@ def status_command(context: click.Context, /, output: str, as_json: bool, **opti
 
 
 def describe_account(account: Account) -> str:
-    """The books in words."""
+    """The ledger in words."""
     lines = [
         "documents  " + _counts(account.documents),
         f"shards     {account.num_shards_done} of {account.num_shards} done",
@@ -89,8 +89,8 @@ def describe_limits(folder: Folder) -> list[str]:
     return [printable(f"limited    {limit}") for limit in limits(folder)]
 
 
-def books(account: Account) -> dict[str, Any]:
-    """The books for machines; docs/operations.md explains each key."""
+def ledger_fields(account: Account) -> dict[str, Any]:
+    """The ledger for machines; docs/operations.md explains each key."""
     return {
         "documents": dict(account.documents),
         "num_pages": account.num_pages,

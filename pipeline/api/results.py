@@ -83,7 +83,7 @@ class Run:
         return found
 
     def account(self) -> Account:
-        """The books: what was planned against what is written. Reads the whole plan, and columns of all pages."""
+        """The ledger: what was planned against what is written. Reads the whole plan, and columns of all pages."""
         return take_account(self.folder)
 
 

@@ -82,7 +82,7 @@ def _environment() -> Environment:
 
 
 def _disagreement(found: Survey) -> str:
-    """What the books object to in a finished run, in words; empty if nothing. An unfinished one cannot balance yet."""
+    """Which sums of a finished run disagree, in words; empty if none. An unfinished one cannot balance yet."""
     if not found.account.is_complete and not found.account.problems:
         return ""
     try:

@@ -1,7 +1,7 @@
 """Reading a run: pages and timings of one shard after the other, into counts that fit on a page.
 
-The books (`account.py`) are taken from the same rows in the same pass, so no two numbers of a report disagree, also
-while the run goes on. Does not read texts or documents, and draws nothing.
+The ledger (`results/ledger.py`) is taken from the same rows in the same pass, so no two numbers of a report
+disagree, also while the run goes on. Does not read texts or documents, and draws nothing.
 """
 
 from __future__ import annotations
