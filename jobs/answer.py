@@ -1,6 +1,6 @@
 """What a command has to say to a machine: with --json one object on stdout, however the command ends.
 
-All else that is said meanwhile, by libraries and child processes too, goes to stderr. Knows no keys but `exit_code` and
+All other output, also that of libraries and child processes, goes to stderr. Knows no keys but `exit_code` and
 `reason`; `jobs/cli.py` prints the object.
 """
 
@@ -27,7 +27,7 @@ class Answer:
     fields: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self, exit_code: int, reason: str | None) -> str:
-        """`reason`: why the command did not come to its end, None where it did."""
+        """`reason`: why the command did not finish; None if it did."""
         return json.dumps({"exit_code": exit_code, "reason": reason, **self.fields}, indent=2)
 
 
@@ -44,7 +44,7 @@ def json_option(command: _Command) -> _Command:
 
 
 def begin_answer(context: click.Context, as_json: bool) -> Answer:
-    """What the command is to put its fields into. From here on it may print words as ever."""
+    """The answer for the command to put its fields into. With --json, what it prints from now on goes to stderr."""
     answer = context.ensure_object(Answer)
     if as_json:
         answer.is_wanted = True

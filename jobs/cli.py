@@ -74,7 +74,7 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Imports a command when it is asked for: neither --help nor a command waits for what only others need."""
+    """Imports a command only when it is used, so --help and each command start without the imports of the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -104,7 +104,7 @@ def quire(verbose: int) -> None:
 
 
 class _WithoutSecrets(logging.Formatter):
-    """What libraries log is none of our errors."""
+    """Libraries' log messages do not pass through our errors, so secrets are removed here."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))
@@ -125,10 +125,10 @@ def main() -> None:
     try:
         if answer.is_wanted:
             click.echo(answer.as_json(exit_code, reason))
-        sys.stdout.flush()  # here, for the interpreter at its end has its own words for what fails
+        sys.stdout.flush()  # here: at exit the interpreter would print its own message for a failure
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # as of `| head`, which wants no more, and no word about it
+        if isinstance(error, BrokenPipeError):  # as of `| head`, which closed the pipe: nothing to report
             exit_code = EXIT_ERROR
         elif reason is None:
             exit_code, _ = _tell(error)
@@ -136,7 +136,7 @@ def main() -> None:
 
 
 def _run(answer: Answer) -> tuple[int, str | None]:
-    """The command's exit code, and why it did not come to its end, None where it did."""
+    """The command's exit code, and why it did not finish; None if it did."""
     try:
         _insist_on_utf8()
         exit_code = quire.main(standalone_mode=False, obj=answer)
@@ -146,7 +146,7 @@ def _run(answer: Answer) -> tuple[int, str | None]:
 
 
 def _insist_on_utf8() -> None:
-    """A URI is made of a file's name, and would be another one elsewhere."""
+    """URIs are made from file names, so another encoding would give other URIs."""
     if (encoding := sys.getfilesystemencoding()) != "utf-8":
         raise ConfigError(
             f"this environment has Python read names of files as {encoding}: set PYTHONUTF8=1, or a UTF-8 locale"

@@ -1,4 +1,4 @@
-"""`quire jobs`: what runs on a Ray cluster, how it goes, and an end to it.
+"""`quire jobs`: list, follow and stop what runs on a Ray cluster.
 
 Talks to Ray's Jobs API through `flows/ray_jobs.py`. Does not know what the jobs do: `quire status OUTPUT` does.
 """
@@ -46,7 +46,7 @@ def open_job_server(address: str) -> JobServer:
 
 
 async def follow(server: JobServer, job_id: str) -> int:
-    """Show the job's log to its end; the exit code to leave with. Interrupted, the job goes on."""
+    """Show the job's log to its end; return the exit code for this command. An interrupt does not stop the job."""
     try:
         job = await server.follow(job_id, _show, lambda words: click.echo(f"quire: {words}", err=True))
     except asyncio.CancelledError:

@@ -96,7 +96,7 @@ def _mupdf() -> Any:
 
 
 def _flow(html: str, css: str, columns_of: Callable[[int], Iterable[tuple[int, int, int, int]]]) -> Any:
-    """A PDF through whose columns the text flows; `columns_of` gives those of a page (0-based)."""
+    """A PDF with text that flows through columns; `columns_of` gives the columns of a page (0-based)."""
     file = io.BytesIO()
     writer = _mupdf().DocumentWriter(file)
     story = _mupdf().Story(html, user_css=css)

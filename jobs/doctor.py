@@ -1,7 +1,7 @@
 """`quire doctor`: does what an engine needs work here, and if not, what to do about it.
 
-Checks go from the ground up; what rests on something broken is not tried. The last one reads a page that is drawn
-here, through the same rasterizer and engine that a run uses.
+Checks go from the lowest layer up, and end at the first that fails. The last one reads a page that is drawn here,
+through the same rasterizer and engine that a run uses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from quire.versions import installed
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found. `advice` says what to do where it is not well."""
+    """What one check found. `advice` says what to do if it failed."""
 
     name: str
     is_well: bool
@@ -79,7 +79,7 @@ def _print(finding: Finding) -> bool:
 
 
 def _checks(settings: Settings) -> Iterator[Callable[[Settings], Finding]]:
-    """Those that need no engine."""
+    """The checks that need no engine."""
     if needs(settings).num_gpus:
         yield check_driver
     yield check_packages
@@ -172,7 +172,7 @@ def check_plugin(_: Settings) -> Finding:
 
 
 async def check_cage(settings: Settings) -> Finding:
-    """What holds a process that reads documents, should one of them take it over."""
+    """The limits on a process that reads documents, in case a document takes it over."""
     if settings.render.sandbox == "off":
         return Finding("cage", True, "off, as the settings say: see SECURITY.md")
     try:

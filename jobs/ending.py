@@ -1,8 +1,8 @@
 """How a command's process ends: at once, whatever it waits for.
 
-Signals reach Python code only: a main thread that waits in native code, as a store's client does, hears none. And both
-asyncio and the interpreter join threads at their end that may wait for minutes. So each end has a time limit here.
-Nothing is lost by that: what is committed is whole, and what is not was never there.
+Python handles signals only between its own instructions, so a main thread that waits in native code, as a store's
+client does, does not react to them. At exit, asyncio and the interpreter also join threads, which may wait for minutes.
+So each way to end has a time limit here. Nothing is lost by that: commits are atomic.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from quire.jobs.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
 T = TypeVar("T")
 
 _GRACE_S = 1.5  # from the signal to the end
-_PATIENCE_S = 10.0  # for what is being written when a command ends of itself
+_PATIENCE_S = 10.0  # for writes in progress when a command ends by itself
 
 
 def run_process(main: Callable[[], None], last_words: str) -> None:
-    """Run `main`, which ends in SystemExit, and end the process with it. After Ctrl-C or SIGTERM it has a moment; then
-    the process ends without it, and says `last_words`."""
+    """Run `main`, which ends in SystemExit, and end the process with it. After Ctrl-C or SIGTERM `main` has `_GRACE_S`
+    to return; then the process prints `last_words` and ends."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # is written to whatever the main thread does
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # written even while the main thread is blocked
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # or a child's signals would be ours
     heed_sigterm()
     has_ended = threading.Event()
@@ -48,12 +48,12 @@ def run_process(main: Callable[[], None], last_words: str) -> None:
 
 
 def heed_sigterm() -> None:
-    """Take a scheduler's SIGTERM for Ctrl-C. Libraries that install handlers of their own make this be called again."""
+    """Treat a scheduler's SIGTERM as Ctrl-C. Call it again after libraries that install their own handlers."""
     signal.signal(signal.SIGTERM, _as_ctrl_c)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run`, which does not wait for threads that go on."""
+    """`asyncio.run`, but without waiting for threads that still run."""
 
     async def main() -> T:
         asyncio.get_running_loop().set_default_executor(_UnawaitedThreads())
@@ -68,7 +68,8 @@ class _UnawaitedThreads(ThreadPoolExecutor):
 
 
 def _as_ctrl_c(signal_number: int, frame: Any) -> None:
-    """Whatever Ctrl-C does now: asyncio has its own way. A shell's background jobs are told to ignore that."""
+    """Do what Ctrl-C does at the moment: asyncio installs a handler of its own. A shell's background jobs ignore
+    Ctrl-C, so its handler may not be callable."""
     handler = signal.getsignal(signal.SIGINT)
     (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
 
@@ -83,8 +84,8 @@ def _await_signal(reader: int, has_ended: threading.Event, last_words: str) -> N
 
 
 def _end(exit_code: int, seconds: float) -> None:
-    """End the process if it is still there so much later, and what it started: that dies with us, but for those that
-    nobody told to."""
+    """After `seconds`, end the process if it still runs. Its children die with it, except those of
+    multiprocessing, which are killed here."""
     time.sleep(seconds)
     for child in multiprocessing.active_children():
         child.kill()

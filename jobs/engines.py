@@ -37,7 +37,7 @@ def _engines() -> list[str]:
 
 
 def _can_run(kind: EngineKind) -> str:
-    """With the settings that nobody changed."""
+    """With the default settings."""
     missing = missing_for_engine(Settings(engine=EngineSettings(name=kind.name)))
     if missing:
         return f"no, needs {missing}"

@@ -1,4 +1,5 @@
-"""`quire plan --estimate`: what a run will take, from a sample; and afterwards, what was foretold against what was.
+"""`quire plan --estimate`: what a run will take, estimated from a sample; afterwards, the estimate beside the actual
+values.
 
 Joins the parts of `pipeline/estimate/` to a bucket and an engine, and puts figures into words. Writes `estimate.json`
 and nothing else, so that settings can be compared before one is chosen.
@@ -142,7 +143,7 @@ def describe_estimate(estimate: Estimate) -> str:
 
 
 def describe_outcome(folder: Folder) -> str:
-    """What was foretold for the folder's run against what it took, as a table; empty without an estimate for it."""
+    """The estimate for the folder's run beside what the run took, as a table; empty if there is no estimate for it."""
     estimate = read_estimate(folder, str(read(folder)["fingerprint"]))
     if estimate is None:
         return ""
@@ -201,7 +202,7 @@ def _bytes(number: float) -> str:
 
 
 def _moment(made_at: str, hours: float) -> str:
-    """When a run of so many hours ends that begins with the estimate."""
+    """When a run of so many hours ends, if it begins at the time of the estimate."""
     try:
         return f"{datetime.fromisoformat(made_at) + timedelta(hours=hours):%Y-%m-%d %H:%M}"
     except OverflowError:

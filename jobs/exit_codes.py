@@ -1,7 +1,7 @@
 """How `quire` ends, apart from 0 (all is well)."""
 
 EXIT_ERROR = 1
-EXIT_WRONG_USAGE = 2  # click's own, too: the same command would end so again
+EXIT_WRONG_USAGE = 2  # also click's own code: the same command would fail again
 EXIT_FAILED_PAGES = 3
 EXIT_SUMS_DISAGREE = 4  # or a file of the results is damaged
 EXIT_UNFINISHED = 5

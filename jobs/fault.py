@@ -11,7 +11,8 @@ from quire.secrets import redacted
 
 
 def fault_in_words(error: BaseException) -> str:
-    """Says what was raised where, and where its traceback is; that is written now. Neither has secrets."""
+    """Write the traceback; return one line that says what was raised, where, and where the traceback is. Both are free
+    of secrets."""
     trace = redacted("".join(traceback.format_exception(error)))
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -29,6 +30,6 @@ def _keep(trace: str) -> str:
                 file.write(trace)
             return f"in {file.name} (with QUIRE_DEBUG=1 it comes here)"
         except OSError:
-            pass  # a full disk is no reason to lose it
+            pass  # a full disk: it goes to stderr instead
     sys.stderr.write(trace)
     return "above"

@@ -1,6 +1,6 @@
 """One page on a night: what changed, what was read, what failed. Words for people, JSON for machines.
 
-Names of objects are untrusted: what a terminal would not print as it is comes escaped.
+Names of objects are untrusted: what is not printable is escaped.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ _NUM_WORST = 10
 class NightReport:
     """`number` is that of the newest night; `is_recorded` says whether this run wrote it, since something had changed.
 
-    `changes`: names by change, a renamed object as "old → new" and nowhere else. `pages`, `failures`, `num_tokens`: of
-    bytes that are new in the corpus, and so `num_doubtful`, pages with marks. `num_new` objects are new or hold other
-    bytes; `worst` are those of them with failed pages or without any, and the reason, `num_unread` the latter alone.
+    `changes`: names by change; a renamed object appears only as "old → new". `pages`, `failures`, `num_tokens` and
+    `num_doubtful` (pages with marks) count only bytes that are new in the corpus. `num_new`: objects that are new or
+    hold other bytes. `worst`: those of them that have failed pages or could not be read at all, with the reason.
+    `num_unread`: how many could not be read at all.
     """
 
     output: str
@@ -77,7 +78,7 @@ class NightReport:
         )
 
     def has_failures(self, tolerated: float | None = None) -> bool:
-        """As `Account.has_losses`, of what is new."""
+        """Like `Account.has_losses`, but only for what is new."""
         if tolerated is None:
             return bool(self.unreadable or self.worst or self.num_doubtful)
         num_unread, num_looked_at = self.num_unread + len(self.unreadable), self.num_new + len(self.unreadable)
@@ -135,7 +136,7 @@ def _names(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def _worst(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """New objects that were not read in full, the fullest losses first."""
+    """New objects that were not read in full, those with the most failed pages first."""
     losses = []
     for row in rows:
         if row["num_failed"] or row["status"] not in _NOTHING_LOST:

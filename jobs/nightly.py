@@ -100,8 +100,8 @@ async def nightly(
 ) -> NightReport:
     """List, convert what is new, and record the night. Raises `TooManyGone`.
 
-    A night is recorded only if no other run recorded one since before this one listed, so a listing is never
-    recorded over a newer one. Who comes second begins anew and finds little left to do.
+    A night is recorded only if no other run has recorded one since this run began to list. So an older listing never
+    replaces a newer one. Of two runs at the same time, the second to record starts again and finds little left to do.
     """
     inputs.insist()
     observer = observer or Observer()
@@ -119,7 +119,7 @@ async def nightly(
         account = await convert(tonight, settings, use_ray, observer)
         refs = list(unknown_refs(known, listing, retry, account.bytes_again, account.objects_again))
         found = await asyncio.to_thread(look_up, folder, account.parts, refs, account.lost)
-        if found.lost and not is_second_time:  # they changed while being read: list anew, and plan them again
+        if found.lost and not is_second_time:  # they changed while being read: list and plan them again
             lost, is_second_time = lost | account.lost, True
             continue
         night = next_night(last, known, listing, found.contents)
@@ -135,7 +135,7 @@ async def nightly(
 
 
 def check_gone(known: Mapping[str, Known], listing: Mapping[str, DocumentRef], max_share: float) -> None:
-    """Raises `TooManyGone` if more than this share of the known objects is not listed."""
+    """Raises `TooManyGone` if more than `max_share` of the known objects are not listed."""
     gone = gone_objects(known, listing)
     if len(gone) > max_share * len(known):
         raise TooManyGone(

@@ -1,6 +1,6 @@
 """The options that several commands share, and what they mean together.
 
-Command-line options are a convenience over the settings of `pipeline/config/`: each one sets one of them.
+Command-line options are short forms of the settings in `pipeline/config/`: each option sets one setting.
 """
 
 from __future__ import annotations
@@ -214,8 +214,7 @@ def load_from(config: Path | None = None, overrides: Sequence[str] = (), **optio
 
 
 def settings_from_parameters(parameters: Mapping[str, Any]) -> Settings:
-    """Settings from all parameters of a command that has `settings_options`; those that are no settings are passed
-    over."""
+    """Settings from all parameters of a command that has `settings_options`; others are ignored."""
     known = {*_SHORTHANDS, "config", "overrides"}
     return settings_from(**{name: value for name, value in parameters.items() if name in known})
 
@@ -224,7 +223,7 @@ def read_passwords(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
     try:
-        # Some editors begin a file with a mark, which is no part of the first password.
+        # Some editors begin a file with a byte order mark, which is not part of the first password.
         return tuple(line for line in path.read_text(encoding="utf-8-sig").splitlines() if line)
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(

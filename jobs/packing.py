@@ -1,4 +1,5 @@
-"""What a job takes along to a cluster: the code, the files that its command line names, and that line anew.
+"""What a job takes along to a cluster: the code, the files that its command line names, and that command line
+rewritten.
 
     quire/ quire_ocr-*.dist-info/   this installation's code, and what makes it known to Python as Quire
     files/                          settings, passwords, manifests of this machine; AWS credentials if asked
@@ -27,8 +28,8 @@ CREDENTIALS_FILE = "files/aws-credentials"
 
 
 def pack_code(folder: Path) -> None:
-    """Copy the packages that run here. The metadata goes along, since vLLM finds its plug-in and results their version
-    by it, and Python takes the first that it finds."""
+    """Copy the packages that run here, with their metadata: vLLM finds its plug-in and results find their version
+    through it, and Python takes the first metadata that it finds."""
     for package, name in ((quire, "quire"), (quire.jobs, "quire/jobs")):  # side by side in a checkout
         shutil.copytree(
             Path(package.__path__[0]),
@@ -44,7 +45,7 @@ def pack_code(folder: Path) -> None:
 
 
 def pack_credentials(folder: Path) -> None:
-    """Write the credentials that boto3's chain finds here, as a file that it finds there."""
+    """Write the credentials that boto3 finds on this machine to a file that boto3 finds on the cluster."""
     credentials = boto3.Session().get_credentials()
     if credentials is None:
         raise ConfigError("--pass-credentials: no AWS credentials are found here")
@@ -92,7 +93,7 @@ def _copied(path: Path, folder: Path) -> str:
 
 
 def command_line(context: click.Context, parameters: Mapping[str, Any]) -> list[str]:
-    """Arguments that give a parsed command's options and arguments anew, with these values."""
+    """The command line of a parsed command, with these values for its options and arguments."""
     options: list[str] = []
     arguments: list[str] = []
     for parameter in context.command.params:

@@ -1,10 +1,10 @@
-"""Words of others on a terminal. Names of documents, and what libraries say of them, are untrusted: they may hold what
-moves a cursor, sets a title, or looks like a line of Quire's own.
+"""Untrusted text on a terminal. Names of documents, and what libraries say of them, may hold sequences that move the
+cursor, set a title, or look like a line of Quire's own.
 """
 
 
 def printable(text: str) -> str:
-    """One line in which a terminal sees nothing but characters; all else, line breaks included, comes escaped."""
+    """One line of printable characters; everything else, line breaks included, is escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

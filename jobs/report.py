@@ -78,7 +78,7 @@ def write_report(output: str, settings: Settings, passwords: tuple[str, ...], wi
 
 
 def _as_converted(settings: Settings, described: Mapping[str, Any]) -> Settings:
-    """With the renderer that the run had, and little patience."""
+    """With the renderer that the run had, and the smaller CPU limit of thumbnails."""
     renderer = described["settings"].get("render.renderer", settings.render.renderer)
     return replace(settings, render=replace(settings.render, renderer=renderer, page_cpu_s=_THUMBNAIL_CPU_S))
 

@@ -1,4 +1,4 @@
-"""What an earlier run wrote down as failed and `--retry-failed` has planned again."""
+"""`--retry-failed`: plans again what an earlier run recorded as failed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _NEVER_FAILED = (DocumentStatus.OK, DocumentStatus.PARTIAL, DocumentStatus.DUPLI
 
 
 def with_failed(inputs: Inputs, settings: Settings, kind: str) -> Inputs:
-    """The inputs, and what of them is to be tried again: documents of which a page failed, and documents that could not
-    be read; with a `kind` those alone that failed so, or are marked so. Says how much that is."""
-    if not _KIND.fullmatch(kind) or (kind and os.path.exists(kind)):  # a source, which the option would swallow
+    """The inputs, with what of them is to be tried again: documents with a failed page, and documents that could not be
+    read. With a `kind`, only those that failed with it or are marked with it. Says how many there are."""
+    if not _KIND.fullmatch(kind) or (kind and os.path.exists(kind)):  # a source, taken for the kind
         raise click.UsageError(
             f"--retry-failed takes a kind after an equals sign (--retry-failed=KIND), not {kind!r}"
         )
@@ -53,7 +53,7 @@ def with_failed(inputs: Inputs, settings: Settings, kind: str) -> Inputs:
 
 
 def _is_failed(row: Row, kind: str) -> bool:
-    """By a row of the ledger."""
+    """Whether a page's row failed with this kind or is marked with it; any failure if `kind` is empty."""
     failure = row["failure"]
     if not kind:
         return failure is not None

@@ -1,4 +1,5 @@
-"""`quire settings`: every setting, what it may be and what it means; and what holds with these options, and why."""
+"""`quire settings`: every setting, its allowed values and its meaning; and which value is in force with these options,
+and why."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The first moment of the command `quire`: until its modules are imported, Ctrl-C ends the process in one line.
 
-Imports nothing that takes time: an interrupt in the midst of an import is a traceback, or worse, is taken for a package
-that is missing.
+Imports nothing that takes time: an interrupt during an import gives a traceback or, worse, looks like a missing
+package.
 """
 
 import os

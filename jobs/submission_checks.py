@@ -1,8 +1,8 @@
-"""What `quire submit` refuses before anything is sent: what the command would refuse itself, but an hour and a cluster
-later.
+"""What `quire submit` refuses before anything is sent. The command would refuse the same, but an hour later and on a
+started cluster.
 
-As far as it can be known here: the engine's packages are the cluster's, and so is the hub that a model's revision is
-asked of. Knows nothing of Ray.
+Checks only what can be known here: the engine's packages, and the access to the hub that has a model's revision, are
+the cluster's. Knows nothing of Ray.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from quire.storage.uris import SHARED_STORES, is_remote
 
 
 def check(parsed: click.Context) -> Settings:
-    """Raise what the command would raise at once, `QuireError`; returns its settings."""
+    """Raise the `QuireError` that the command would raise at its start; return its settings."""
     parameters = parsed.params
     settings = settings_from_parameters(parameters)
     if parameters.get("ray") is not None:
@@ -43,7 +43,8 @@ def check(parsed: click.Context) -> Settings:
 
 
 def _uris(parameters: Mapping[str, Any]) -> Iterator[str]:
-    """What the cluster's nodes will read and write by name. Manifests of this machine go along, their lines do not."""
+    """URIs that the cluster's nodes will read and write. A manifest of this machine is sent along, but not the files
+    that it lists."""
     yield parameters["output"]
     yield from (source for source in parameters["sources"] if not source.startswith("@"))
     listed = [source[1:] for source in parameters["sources"] if source.startswith("@")]
@@ -72,9 +73,9 @@ def _refuse_local(uri: str, has_shared_folders: bool) -> None:
 
 
 def _look_at_storage(parameters: Mapping[str, Any], settings: Settings) -> None:
-    """Whether there is something to read, and whether the output takes these settings. What may not be seen from here,
-    the cluster may see."""
-    storage = replace(settings.storage, max_retries=2, retry_timeout_s=20.0)  # need not outlast a storm
+    """Whether there is something to read, and whether the output accepts these settings. No access from here is no
+    error: the cluster may have it."""
+    storage = replace(settings.storage, max_retries=2, retry_timeout_s=20.0)  # a check need not outlast an outage
     try:
         output = open_folder(parameters["output"], storage)
         next(output.list("quire.json"), None)  # its bucket must exist

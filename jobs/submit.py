@@ -112,7 +112,7 @@ def submit_command(
 
 
 def _environment(variables: tuple[str, ...]) -> dict[str, str]:
-    """What `--env` says, and where the clouds are."""
+    """The variables of `--env`, and those that say where the object stores are."""
     found = {name: value for name in _PASSED_ON if (value := environment(name))}
     for variable in variables:
         name, equals, value = variable.partition("=")
@@ -129,7 +129,7 @@ def _environment(variables: tuple[str, ...]) -> dict[str, str]:
 
 
 def _refuse_secrets(words: Iterable[str]) -> None:
-    """A job's command stands in the cluster's list of jobs, and in the list of processes."""
+    """A job's command is visible in the cluster's list of jobs and in the list of processes."""
     for word in words:
         if holds_secret(word):
             raise ConfigError(
@@ -139,14 +139,14 @@ def _refuse_secrets(words: Iterable[str]) -> None:
 
 
 def _name(command: str, output: str, settings: Settings) -> str:
-    """The same for the same work."""
+    """The job's name: the same for the same work."""
     digest = hashlib.sha256(f"{output.rstrip('/')} {fingerprint(settings)}".encode()).hexdigest()
     return f"quire-{command}-{digest[:8]}"
 
 
 def _next_name(server: JobServer, name: str) -> str:
-    """The name with a number that no job has had. Raises `QuireError` while one of them works. Of two who ask at the
-    same time both hear the same, and the cluster takes the first."""
+    """The name with a number that no job has had. Raises `QuireError` while a job with this name works. Two callers at
+    the same time get the same name; the cluster accepts the first."""
     earlier = [job for job in server.jobs() if is_same_work(job.job_id, name)]
     for job in earlier:
         if not job.has_ended:

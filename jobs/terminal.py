@@ -1,4 +1,4 @@
-"""How a run is shown to a person: words and progress on stderr, in lines of a log where that is no terminal."""
+"""How a run is shown to a person: messages and progress on stderr, as log lines if stderr is not a terminal."""
 
 from __future__ import annotations
 

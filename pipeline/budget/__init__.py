@@ -5,6 +5,6 @@
     canary.py             what the first shards must be like
     gate.py               hands out shards while all limits hold
 
-In: the plan and what is committed. Out: shards to begin, or the reason why there are no more. Does not know
-how a shard is converted.
+In: the plan and the committed shards. Out: shards to begin, or the reason why there are no more. Does not know how a
+shard is converted.
 """

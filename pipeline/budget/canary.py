@@ -1,8 +1,8 @@
-"""The canary: the first shards of a run, and whether what came of them is as it should be.
+"""The canary: the first shards of a run, and whether their results are good.
 
-One shard in a hundred of those that are left to do, spread evenly over them, goes first. Its committed rows are held
-against bounds, and a bound counts as broken only if so few pages would hardly break it by chance: beyond it must be the
-nearer end of the interval of nine tenths around what was counted, with pages taken as independent of each other.
+Of the shards that are left to do, one in a hundred goes first, spread evenly over them. Their committed rows are
+compared with bounds. A bound counts as broken only if chance hardly explains it: the whole 90 % interval around the
+counted value must lie beyond the bound. Pages are taken as independent of each other.
 
 Does not know how shards are converted, nor what stops a run; see `gate.py`.
 """
@@ -25,10 +25,8 @@ from quire.tables.keys import pages_key
 from quire.tables.parquet import read_rows
 
 SHARDS_PER_CANARY = 100
-_MAX_SHARDS = (
-    50  # at 256 pages each they tell all that a share's interval can, and engines wait while they are read
-)
-_Z = 1.645  # of a normal distribution's middle nine tenths
+_MAX_SHARDS = 50  # of 256 pages each; more would hardly narrow intervals, and engines wait while they are read
+_Z = 1.645  # of a normal distribution's middle 90 %
 _NUM_SHOWN = 3
 _COLUMNS = ["source_uri", "page_index", "outcome", "failure", "attempts", "num_output_tokens", "markdown", "facts"]
 
@@ -44,7 +42,7 @@ class Problem:
 
 
 def is_wanted(settings: CanarySettings, num_shards: int) -> bool:
-    """For so many shards that are left to do."""
+    """Whether there is a canary, with so many shards left to do."""
     return num_shards >= SHARDS_PER_CANARY if settings.enabled is None else settings.enabled
 
 
@@ -60,7 +58,7 @@ def canary_shards(folder: Folder, done: Collection[str], num_left: int) -> list[
 def check(
     folder: Folder, shards: Iterable[Shard], settings: CanarySettings, foretold: Figure | None = None
 ) -> list[Problem]:
-    """The bounds that the shards' committed rows break. `foretold`: the tokens a page that an estimate expects."""
+    """The bounds that the shards' committed rows break. `foretold`: the estimate's tokens a page."""
     rows = [row for shard in shards for row in read_rows(folder, pages_key(shard.shard_id), _COLUMNS)]
     tried = [row for row in rows if row["attempts"]]
     layers = [row for row in tried if row["outcome"] == Outcome.OCR and _has_layer(row)]
@@ -125,7 +123,7 @@ def _tokens(rows: Sequence[Row], settings: CanarySettings, foretold: Figure | No
 
 
 def wilson_low(number: int, total: int) -> float:
-    """The lower end of Wilson's interval of nine tenths for the share `number` of `total`."""
+    """The lower end of Wilson's 90 % interval for the share `number` of `total`."""
     share, z2 = number / total, _Z * _Z
     spread = _Z * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
     return (share + z2 / (2 * total) - spread) / (1 + z2 / total)
@@ -144,13 +142,13 @@ def _has_layer(row: Row) -> bool:
 
 
 def _agreement(row: Row) -> float:
-    """The shorter of what was read and the text layer, as a share of the longer; white space aside."""
+    """Of the read text and the text layer: the length of the shorter as a share of the longer, without white space."""
     num_read, num_there = sum(map(len, row["markdown"].split())), row["facts"]["num_chars"]
     return float(min(num_read, num_there) / max(num_read, num_there))
 
 
 def _shown(rows: Sequence[Row]) -> list[str]:
-    """The first few pages, in words that no name can use to talk to a terminal."""
+    """The first few pages in words, with names made printable."""
     words = []
     for row in rows[:_NUM_SHOWN]:
         uri = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in row["source_uri"])

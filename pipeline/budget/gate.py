@@ -1,14 +1,14 @@
 """Which shards a run begins: the canary's first, and none once a limit would be passed.
 
-A gate stands between the plan and whatever converts shards, on one machine or a cluster: it gives out shards and
-stops giving, whereupon what is open is finished. Nothing that a gate holds back is lost; a later run goes on.
+A gate stands between the plan and whatever converts shards, on one machine or a cluster: it gives out shards until a
+limit is reached. Shards that are open then are finished. What it holds back is left for a later run.
 
 Limits are on GPU-hours (core-hours, see `prices.py`) and on their price, of all runs into the folder (`usage.py`). A
-shard is held back when the time used, and what all open pages and this shard would take at the pace so far, come to
-more. The shards that are open before the first one is done begin unexamined.
+shard is held back if it would pass a limit: the time used so far, plus the time that all open pages and this shard
+would take at the pace so far. Until the first shard is done there is no pace, and only the time used counts.
 
-Several runs into one folder share the work without a word between them: each takes the shards in an order of its own,
-and passes over what another has committed. Only what both have open at the same moment is done twice.
+Several runs into one folder share the work without messages between them: each takes the shards in its own order, and
+skips what another has committed. Only what both have open at the same time is done twice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from quire.tables.keys import committed_shards, pages_key
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
-_FEWEST_PAGES = 20  # before the share of those that failed says anything
+_FEWEST_PAGES = 20  # before the share of failed pages is judged
 _SECONDS_BETWEEN_NOTES = 60.0
 _GO_ON = "and the next shard would take it beyond. Run it again with a higher limit to go on"
 
@@ -61,7 +61,7 @@ class Gate:
     and at the end."""
 
     def __init__(self, folder: Folder, settings: Settings, num_shards: int) -> None:
-        """`num_shards` of the whole plan."""
+        """`num_shards`: of the whole plan."""
         self.reason = ""  # why it gives no more shards, in words; empty while it does
         self._folder = folder
         self._settings = settings
@@ -78,8 +78,8 @@ class Gate:
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Let go of a thread that waits for the canary, and note the time. Who interrupts the run does not wait for the
-        store: the last note is a minute old at most."""
+        """Release the thread that waits for the canary, and note the time. After an interrupt nothing is noted, to end
+        without waiting for the store: the last note is a minute old at most."""
         self._is_over.set()
         if self._noting is not None:
             self._noting.cancel()
@@ -92,7 +92,8 @@ class Gate:
             await self._note(is_last_word=False)
 
     async def _note(self, is_last_word: bool) -> None:
-        """Raises `StorageError` if it is the run's last word: what a run does, or what ended it, goes first."""
+        """Raises `StorageError` only for the last note of a run that ended well. Otherwise the run, or the error that
+        ended it, matters more."""
         if self._meter is None:
             return
         try:
@@ -160,7 +161,7 @@ class Gate:
         if not self._limit_words:
             return False
         to_come = 0.0
-        if self._num_done >= shard.num_pages:  # before that there is no pace to go by
+        if self._num_done >= shard.num_pages:  # before that the pace is not known
             num_pages = max(0, self._num_begun - self._num_done) + shard.num_pages
             to_come = meter.device_hours * num_pages / self._num_done
         return self._hours(meter) + to_come > self._limit_hours

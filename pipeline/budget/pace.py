@@ -1,6 +1,8 @@
-"""How long each engine has for a page, for estimates. Reckoned from sizes and data sheets, or rough; measured nowhere.
+"""How long each engine takes for a page, for estimates. Computed from sizes and data sheets, or rough; measured
+nowhere.
 
-DeepSeek-OCR on a GPU follows `bench/roofline.py`. `cost.pages_per_gpu_day` replaces all of this by what was measured.
+DeepSeek-OCR on a GPU follows `roofline.py`. The setting `cost.pages_per_gpu_day`, a measured value, replaces all of
+this.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ _EXACTLY = Guess(1.0, 1.0)
 
 
 def pace_of(settings: Settings) -> Pace | None:
-    """The pace of the settings' engine; None where nothing is known of it, as of a model behind a server."""
+    """The pace of the settings' engine; None if it is not known, as for a model behind a server."""
     kind = kind_of(settings)
     if settings.cost.pages_per_gpu_day is not None:
         number = settings.cost.pages_per_gpu_day

@@ -1,7 +1,7 @@
 """What an hour of computing costs, and which devices a run occupies.
 
-The prices are round figures to start from, not offers: `cost.price_per_hour` says what is paid. They are all that is
-known of a GPU type here; `pipeline/budget/pace.py` reckons how fast it is.
+The prices are round figures to start from, not offers: `cost.price_per_hour` says what is paid. `pace.py` says how
+fast a GPU type is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CORE_PRICE = 0.09
 
 
 def has_gpus(settings: Settings) -> bool:
-    """Whether what computes is counted in GPUs: the engine's own, or a server's."""
+    """Whether computing is counted in GPUs: the engine's own, or a server's."""
     kind = kind_of(settings)
     return kind.is_server or kind.needs(settings).num_gpus > 0
 

@@ -1,11 +1,12 @@
 """How fast DeepSeek-OCR can be on a card: arithmetic over sizes, rates and lengths. It measures nothing.
 
-A page costs the encoder's and the prefill's multiplications, and its share of the decoder's steps. A step reads all
-of the decoder's weights (a batch of 64 or more touches every expert) and the cache of every request in the batch.
-What a step multiplies hides behind what it reads until the batch is far larger than memory allows.
+A page costs the encoder's and the prefill's multiplications, and its share of the decoder's steps. A step reads all of
+the decoder's weights (a batch of 64 or more touches every expert) and the cache of every request in the batch. The
+reading takes longer than the multiplications, which run at the same time, until the batch is far larger than memory
+allows.
 
-"Ideal" means that the card reaches its rates; "realistic" that it reaches the shares of them below, which good
-kernels do. Sizes are those of `sizes.py`; 2 bytes a weight and a value in the cache.
+"Ideal" means that the card reaches its full rates; "realistic", the shares of them below, which good kernels reach.
+Sizes are those of `sizes.py`; 2 bytes a weight and a value in the cache.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def pages_per_s(
     shares: Shares = IDEAL,
     sizes: Sizes = SIZES["full"],
 ) -> float:
-    """Pages a second with `num_seqs` of them decoded at once, whose answers have the given lengths."""
+    """Pages a second when `num_seqs` pages with answers of the given lengths are decoded at once."""
     sides_px = [side_px for side_px, *_ in page.view_shapes]
     reading_s = read_s(card, sides_px, page.num_image_tokens, shares, sizes)
     return 1 / (reading_s + write_s(card, page.num_image_tokens, num_output_tokens, num_seqs, shares, sizes))
@@ -83,7 +84,7 @@ def read_s(
     shares: Shares = IDEAL,
     sizes: Sizes = SIZES["full"],
 ) -> float:
-    """Seconds to encode a page's views and to take in what they became."""
+    """Seconds to encode a page's views, and for the prefill of their tokens."""
     flop = sum(view_flop(side_px, sizes.tower) for side_px in view_sides_px)
     flop += prefill_flop(num_image_tokens + NUM_PROMPT_TOKENS, sizes.decoder)
     return flop / (card.flop_per_s * shares.products)
@@ -99,7 +100,7 @@ def write_s(
 ) -> float:
     """A page's share of the seconds of its decoder's steps, `num_seqs` pages at a time."""
     num_tokens = sum(num_output_tokens) / len(num_output_tokens)
-    # Averaged over steps, not over requests: a long answer is there for more of them.
+    # Averaged over steps, not over requests: a long answer takes part in more steps.
     num_written = sum(n * n for n in num_output_tokens) / sum(num_output_tokens) / 2
     num_cached = num_image_tokens + NUM_PROMPT_TOKENS + num_written
     step_s = max(
@@ -138,7 +139,7 @@ def view_flop(side_px: int, tower: Tower = SIZES["full"].tower) -> float:
     sam += tower.sam_layers * 2 * patches * 8 * width * width  # the layers behind attention
     sam += num_global * _attention_flop(patches, patches, width)
     sam += (tower.sam_layers - num_global) * _attention_flop(padded, _WINDOW**2, width)
-    # The bias by distance: every query against each row and each column that it attends to.
+    # The relative position bias: every query with each row and each column that it attends to.
     sam += 2 * width * (num_global * patches * 2 * side + (tower.sam_layers - num_global) * padded * 2 * _WINDOW)
     neck, (middle, last) = tower.neck_channels, tower.downsample_channels
     convolutions = (

@@ -1,4 +1,4 @@
-"""What a run took, from its files alone, under the names of the figures that foretold it."""
+"""What a run took, from its files alone, under the names of the estimate's figures."""
 
 from __future__ import annotations
 

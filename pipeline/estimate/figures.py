@@ -1,12 +1,12 @@
 """From a weighed sample to what a run will take, each figure with an interval.
 
-Two things make a figure uncertain: which documents were drawn, which `sample.py` tells, and what cannot be seen before
-a page is read, which is guessed between two bounds. Both are drawn again in each of a thousand replicates, a guess
-once for all pages, and the interval leaves out a twentieth of them at each end. Of what no drawn page shows at all, a
-rare kind of page say, it knows nothing: a share of none has no spread.
+Two things make a figure uncertain. One is which documents were drawn; `sample.py` handles it. The other is what cannot
+be seen before a page is read; it is guessed between two bounds. Both are drawn again in each of a thousand replicates;
+a guess is drawn once for all pages. The interval leaves out a twentieth of the replicates at each end. It does not
+cover what no drawn page shows, a rare kind of page for example.
 
-A page costs what its first attempt at the first rung of the ladder takes. Exact duplicates in a listing are not
-known and count like others; a plan knows them. How long a device has for a page is given to `reckon`.
+A page costs what its first attempt at the first rung of the ladder takes. Exact duplicates in a listing are not known
+and count like others; a plan knows them. How long a device takes for a page is given to `reckon`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEVEL = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A factor or a number that is somewhere between two bounds, any doubling as likely as another."""
+    """A factor or a number between two bounds, distributed evenly on a logarithmic scale."""
 
     low: float
     high: float
@@ -60,8 +60,8 @@ BYTES_PER_LATENT = 2 * 1280
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long a device has for a page: `read_s` whatever comes of it, `write_s` for so many tokens, both to be
-    multiplied by `factor`. `source` says in words where that is from."""
+    """How long a device takes for a page: `read_s` for any page, `write_s` for so many output tokens, both to be
+    multiplied by `factor`. `source` says in words where this comes from."""
 
     read_s: Callable[[SampledPage], float]
     write_s: Callable[[SampledPage, float], float]
@@ -71,7 +71,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`low` and `high` hold the middle nine tenths of the replicates."""
+    """`low` and `high` are the ends of the middle 90 % of the replicates."""
 
     value: float
     low: float
@@ -115,7 +115,7 @@ def reckon(
         "storage_bytes": storage,
     }
     if pace is not None:
-        # Long texts take longer a token; that one guess of their length holds for all hardly changes it.
+        # A token of a long text takes longer. One guess of the length for all pages hardly changes that.
         tokens = np.where(
             has_layer, characters * (TOKENS_PER_CHARACTER.middle + tags), TOKENS_WITHOUT_LAYER.middle
         )
@@ -132,7 +132,7 @@ def _needs_the_model(page: SampledPage) -> bool:
 
 
 def _characters(page: SampledPage) -> int:
-    """Of a text layer to go by, or 0."""
+    """Of the page's usable text layer, or 0."""
     return page.facts.num_chars if page.facts is not None and is_trustworthy(page.facts) else 0
 
 
@@ -145,7 +145,7 @@ def _ratio(above: Numbers, below: Numbers) -> Numbers:
 
 
 def _figure(replicates: Numbers) -> Figure:
-    """Of the estimate and its replicates. No total is below 0, though weights drawn again may be."""
+    """Of the estimate and its replicates. No total is below 0, though a replicate's weights may be."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(replicates[1:], [tail, 1 - tail])
     return Figure(float(replicates[0]), max(0.0, float(low)), max(0.0, float(high)))

@@ -1,11 +1,11 @@
 """All documents, counted in strata, and a few drawn from each.
 
-A few documents hold most pages, so documents are drawn by size: a stratum for each kind and power of four of the size
-in bytes, the only hint at pages that a listing gives, or of the pages where a plan knows them. What is drawn follows
-from the documents' names and the seed, not from the order of the listing. Memory does not grow with the number of
-documents.
+A few documents hold most pages, so documents are drawn by size. There is a stratum for each kind and each power of four
+of the size in bytes, since a listing gives no better hint at the number of pages; where a plan knows the pages, they
+are used instead. The draw depends on the documents' names and the seed, not on the order of the listing. Memory does
+not grow with the number of documents.
 
-Knows nothing of what is in a document. Of a URI's ending it believes no more than what it needs to sort by it.
+Knows nothing of what is in a document, and uses a URI's ending only to choose the stratum.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 
 from quire.records import Document, DocumentRef
 
-_FEWEST_OF_A_STRATUM = 5  # two would do for an interval; five make one that is worth something
+_FEWEST_OF_A_STRATUM = 5  # two are enough for an interval, five for a useful one
 _SPREAD_POWER = 0.7
-"""Of a size in bytes: between a large file being many pages (1) and being a page of many bytes (0). On generated
-corpora with heavy tails the intervals were narrowest near it, and held what they said."""
+"""Power of a size in bytes: 1 if large files had more pages, 0 if their pages had more bytes. On generated corpora with
+heavy tails the intervals were narrowest near this value, and held what they said."""
 _IMAGE_ENDINGS = (
     "png",
     "jpg",
@@ -39,8 +39,8 @@ Unit = DocumentRef | Document
 
 @dataclass(slots=True)
 class Stratum:
-    """Documents of one kind and size. `num_pages` is None where it is not known, as it is only for planned ones.
-    `spread`: in proportion to how much of what is estimated its documents may differ by, all together."""
+    """Documents of one kind and size. `num_pages` is None if it is not known; it is for planned documents only.
+    `spread` is proportional to how much all its documents together may vary in what is estimated."""
 
     num_documents: int = 0
     num_bytes: int = 0
@@ -59,7 +59,7 @@ class Population:
     """Everything that was added, by stratum."""
 
     def __init__(self, num_documents: int, seed: int = 0) -> None:
-        """`num_documents`: about how many to draw; more only where each stratum's fewest come to more."""
+        """`num_documents`: about how many to draw; more only if the minimum of every stratum adds up to more."""
         self.strata: dict[str, Stratum] = {}
         self._num_documents = num_documents
         self._seed = seed
@@ -89,11 +89,11 @@ class Population:
             heapq.heappushpop(stratum.kept, entry)
 
     def draw(self) -> list[Drawn]:
-        """Documents by chance, each one of a stratum as likely as another, more of the strata that matter more."""
+        """A random draw: within a stratum all documents are equally likely; strata with more spread get more draws."""
         strata = [item for item in self.strata.items() if item[1].num_pages != 0]  # 0: nothing to look at
         left, spread_left = self._num_documents, sum(stratum.spread for _, stratum in strata)
         drawn = []
-        # Those of large documents first: what they are too few to use is for the others.
+        # Strata of large documents first: draws that they have too few documents for go to the others.
         for name, stratum in sorted(strata, key=lambda item: item[1].spread / item[1].num_documents, reverse=True):
             share = stratum.spread / spread_left if spread_left else 0.0
             number = max(_FEWEST_OF_A_STRATUM, round(left * share))
@@ -108,7 +108,7 @@ class Population:
 
 
 def name_of(unit: Unit) -> str:
-    """Below its source, so that a copy of a bucket gives the same draw."""
+    """The name below its source, so that a copy of a bucket gives the same draw."""
     return unit.output_name if isinstance(unit, Document) else unit.name
 
 

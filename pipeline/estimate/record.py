@@ -1,4 +1,4 @@
-"""An estimate as it is kept: `estimate.json` in the output folder, beside the results that it foretells."""
+"""An estimate as a file: `estimate.json` in the output folder, beside the results that it predicts."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def to_json(estimate: Estimate) -> str:
 
 
 def write_estimate(folder: Folder, estimate: Estimate) -> None:
-    """Keep it, in the place of an earlier one."""
+    """Write it; it replaces an earlier one."""
     folder.put(KEY, to_json(estimate).encode("utf-8", "replace") + b"\n")
 
 
 def read_estimate(folder: Folder, fingerprint: str) -> Estimate | None:
-    """The folder's estimate; None if there is none, or it was made for other settings, or by a version of Quire that
-    wrote it otherwise: nothing but a comparison is lost."""
+    """The folder's estimate. None if there is none, or if it was made for other settings or by a version of Quire with
+    another format: only a comparison is lost."""
     try:
         values: dict[str, Any] = json.loads(folder.get(KEY))
         if values["fingerprint"] != fingerprint:

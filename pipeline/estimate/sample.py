@@ -1,11 +1,11 @@
 """What was seen of the drawn documents, and how much each page of it stands for.
 
-A sample of documents, and of pages within them, gives one estimate of any total. How far another draw would have
-been from it, the rescaled bootstrap of Rao and Wu (Resampling inference with complex survey data, JASA 83, 1988)
-tells: documents, and pages within them, are drawn again and again from the sample, with weights that take account of
-how much of each stratum and document was seen. What was seen whole varies not at all.
+A sample of documents, and of pages within them, gives one estimate of any total. How much another draw would differ is
+found by the rescaled bootstrap of Rao and Wu (Resampling inference with complex survey data, JASA 83, 1988): documents,
+and pages within them, are drawn again and again from the sample. The weights take account of how much of each stratum
+and document was seen; what was seen in full does not vary.
 
-Arithmetic over numbers: knows nothing of documents but how many pages they have.
+Pure arithmetic: knows only how many pages documents have.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SampledPage:
 
 @dataclass(frozen=True, slots=True)
 class SampledDocument:
-    """`num_pages` of the whole document, 0 if it has none that can be read; `pages`, those looked at."""
+    """`num_pages`: of the whole document, 0 if none can be read. `pages`: those that were looked at."""
 
     stratum: str
     num_pages: int
@@ -82,7 +82,7 @@ def _stratum_weights(
     share = num_drawn / size.num_documents
     again = _rescaled(num_drawn, math.sqrt(max(0.0, 1 - share)), num_replicates, rng)
     scale = np.full(1 + num_replicates, 1 / share)
-    if size.num_pages is not None:  # the pages are known: what is estimated is what they are like
+    if size.num_pages is not None:  # the number of pages is known: only their properties are estimated
         num_pages = again @ np.array([document.num_pages for document in documents], dtype=float)
         scale = np.divide(size.num_pages, num_pages, out=np.zeros_like(scale), where=num_pages > 0)
     return scale[:, None] * np.hstack(
@@ -91,7 +91,7 @@ def _stratum_weights(
 
 
 def _of_document(document: SampledDocument, again: Numbers, share: float, rng: np.random.Generator) -> Numbers:
-    """Weights of a document's pages, given those of the document among its stratum's."""
+    """Weights of a document's pages; `again` holds the document's weights in its stratum."""
     num_seen = len(document.pages)
     if not num_seen:
         return np.empty((len(again), 0))
@@ -101,11 +101,11 @@ def _of_document(document: SampledDocument, again: Numbers, share: float, rng: n
 
 
 def _rescaled(number: int, scale: float, num_replicates: int, rng: np.random.Generator) -> Numbers:
-    """Weights around 1 of `number` things drawn again, one fewer of them, and drawn towards 1 by `scale`. All are 1 in
-    the first row. Shape (1 + num_replicates, number).
+    """Bootstrap weights around 1 for `number` things: `number` - 1 draws with replacement, shrunk towards 1 by `scale`.
+    All are 1 in the first row. Shape (1 + num_replicates, number).
 
-    The spread of a few things is known badly: it is widened as Student's distribution is wider than the normal one,
-    by the root of n / (n - 2) at n = `number` - 1 degrees of freedom.
+    The spread of a few things is known badly. So it is widened by as much as Student's distribution is wider than the
+    normal one: the root of n / (n - 2) at n = `number` - 1 degrees of freedom.
     """
     weights = np.ones((1 + num_replicates, number))
     if number > 1 and scale > 0:

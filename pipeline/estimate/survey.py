@@ -1,6 +1,6 @@
 """Looks at the drawn documents: fetches and probes each, and renders a few of its pages, as a run would.
 
-Does not know what becomes of what it sees, nor how documents were drawn.
+Does not know how documents were drawn, nor how its findings are used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ async def survey(
     num_at_once: int,
     observe: Callable[[Document], None] = lambda document: None,
 ) -> list[SampledDocument]:
-    """What was seen of each document, in the order drawn. `observe` is told each document when it is done."""
+    """What was seen of each document, in the order drawn. `observe` is called with each document when it is done."""
     slots = asyncio.Semaphore(num_at_once)
 
     async def look(one: Drawn) -> SampledDocument:
@@ -56,8 +56,8 @@ async def _pages(
 
 
 def _chosen(num_pages: int, name: str) -> list[int]:
-    """Pages to look at, as many as the root of their number: neighbours are alike, and a long document matters more.
-    The same ones for the same name."""
+    """Pages to look at, as many as the square root of `num_pages`: a long document matters more, but its pages are
+    alike. The same name gives the same pages."""
     number = min(num_pages, _MOST_PAGES, max(_FEWEST_PAGES, math.isqrt(num_pages)))
     return sorted(random.Random(name.encode("utf-8", "surrogatepass")).sample(range(num_pages), number))
 

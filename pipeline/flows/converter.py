@@ -18,7 +18,7 @@ _NUM_COMMITS = 8  # at a time; each waits for the store some tenths of a second
 
 
 def machinery(settings: Settings, num_engines: int, num_cpus: float, num_renderers: float) -> Machinery:
-    """What a run has to run on, as the judge of its bottleneck wants to know it."""
+    """What a run has to run on, as `find_bottleneck` needs it."""
     need = needs(settings)
     cpus_of_engine = None if need.shares_cpus else need.num_cpus
     return Machinery(
@@ -35,7 +35,7 @@ def make_converter(
 ) -> Converter[ImageT]:
     """Join the parts under the bounds that the settings give."""
     admission = Admission(
-        # A quarter more than the engine takes keeps it fed; half as much again looks ahead of the slow pages.
+        # 1.25 windows keep the engine fed; half a window more looks past the slow pages.
         max_pages=lambda: 2 + engine.window * 7 // 4,
         max_bytes=settings.flow.megabytes_in_flight << 20,
     )

@@ -1,4 +1,4 @@
-"""Everything in this process and its children: what `quire convert` runs where no Ray is asked for."""
+"""Everything in this process and its children: what `quire convert` runs without --ray."""
 
 from __future__ import annotations
 

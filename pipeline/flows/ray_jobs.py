@@ -1,4 +1,4 @@
-"""Ray's Jobs API: a command that runs on a cluster by itself, and outlives the terminal that it was started from.
+"""Ray's Jobs API: a command runs on a cluster and outlives the terminal that started it.
 
 One `JobServer` a cluster. Ray's token authentication is honoured as its environment says (RAY_AUTH_MODE,
 RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH); the token goes into no message. Does not know what the command is, or what its
@@ -24,8 +24,8 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from quire.errors import NotFound, QuireError
 from quire.secrets import redacted
 
-_STOP_WAIT_S = 60  # between SIGTERM and SIGKILL; Ray's own 3 s are too few for shards to end in order
-_SILENCE_S = 60.0  # of a log, after which the connection is taken for lost: a network may drop it without a word
+_STOP_WAIT_S = 60  # between SIGTERM and SIGKILL; Ray's default of 3 s is too short to end shards in order
+_SILENCE_S = 60.0  # without log output, then the connection counts as lost: networks may drop it silently
 _PATIENCE_S = 1800.0  # for a cluster that does not answer
 _LONGEST_WAIT_S = 15.0
 _LOST = (aiohttp.ClientError, OSError, RuntimeError, TimeoutError)
@@ -33,8 +33,8 @@ _LOST = (aiohttp.ClientError, OSError, RuntimeError, TimeoutError)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the cluster describes it. `exit_code` is the command's, 128 and the signal's number if it was killed;
-    None where it did not run to an end. Times are in UTC."""
+    """A job as the cluster describes it. `exit_code` is the command's, 128 plus the signal's number if it was killed;
+    None if it did not run to its end. Times are in UTC."""
 
     job_id: str
     status: str  # PENDING RUNNING STOPPED SUCCEEDED FAILED
@@ -57,15 +57,16 @@ class JobServer:
         """Raises `QuireError` if nobody answers there, or the token is wrong."""
         self.address = redacted(address)  # for messages
         for handler in logging.getLogger("ray").handlers:
-            handler.setLevel(logging.WARNING)  # it reports each package and connection
-        os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray lets its variables win over what it is told
+            handler.setLevel(logging.WARNING)  # at INFO it reports each package and connection
+        os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray prefers its variables to arguments
         with self._explained():
             self._client = JobSubmissionClient(address)
 
     def submit(
         self, job_id: str, command: str, folder: Path, variables: Mapping[str, str], labels: Mapping[str, str]
     ) -> bool:
-        """Start a shell command in a copy of `folder`, which also leads the import path of every process of the job.
+        """Start a shell command in a copy of `folder`, which is also first in the import path of every process of the
+        job.
 
         False if the id is taken. Variables and labels are shown to all who may look at the cluster.
         """
@@ -109,8 +110,9 @@ class JobServer:
     async def follow(self, job_id: str, show: Callable[[str], None], warn: Callable[[str], None]) -> Job:
         """Show what the job writes, from its beginning and each character once, until it ends.
 
-        A lost connection is made anew; the cluster then sends the log again from its beginning, and what was shown is
-        passed over. `warn` is told. Raises `NotFound`, and `QuireError` once the cluster has long been silent.
+        After a lost connection it calls `warn` and connects again. The cluster then sends the log from its beginning,
+        and what was shown is skipped. Raises `NotFound`, and `QuireError` after the cluster was silent for
+        `_PATIENCE_S`.
         """
         await asyncio.to_thread(self.job, job_id)
         num_shown, wait_s, lost_at = 0, 1.0, None
@@ -137,7 +139,7 @@ class JobServer:
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     async def _tail(self, job_id: str) -> AsyncIterator[str]:
-        """The log in pieces, until it ends or is silent for long."""
+        """The log in pieces, until it ends or is silent for `_SILENCE_S`."""
         tail = cast(AsyncGenerator[str], self._client.tail_job_logs(job_id))
         async with contextlib.aclosing(tail) as pieces:
             while True:
@@ -172,7 +174,7 @@ class JobServer:
 
 
 def _job(details: Any) -> Job:
-    """From Ray's `JobDetails`, whose type is None where Ray finds no pydantic."""
+    """From Ray's `JobDetails`, a class that is None if Ray finds no pydantic."""
     code = details.driver_exit_code
     return Job(
         str(details.submission_id),

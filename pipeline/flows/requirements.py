@@ -1,4 +1,4 @@
-"""What a run needs of this machine, told all at once before any work is done; and what renders where nobody chose.
+"""What a run needs of this machine, reported in one message before any work; and the default renderer.
 
 What an engine needs is in `config/engines.py`, what an extra brings in `config/extras.py`.
 """
@@ -18,8 +18,8 @@ from quire.storage import Folder
 
 def require(settings: Settings, runs_here: bool = True, on_ray: bool = False) -> None:
     """Raise `MissingDependency`, which names in one line all that this run lacks and one command that installs it, or
-    `ConfigError` if the engine is told to do what it cannot. Where it does not run on this machine, nothing is asked of
-    the machine but the packages that all machines of a cluster have alike."""
+    `ConfigError` if the engine cannot do what the settings ask. If the engine does not run here, only the packages that
+    all machines of a cluster share are checked."""
     refuse_contradictions(settings)
     kind = kind_of(settings)
     missing = {extra: purpose for extra, purpose in _wanted(settings, on_ray).items() if extra.missing()}
@@ -32,7 +32,7 @@ def require(settings: Settings, runs_here: bool = True, on_ray: bool = False) ->
 
 
 def missing_for_engine(settings: Settings) -> str:
-    """What the engine alone needs and has not here, and how it gets it; empty if it can run."""
+    """What the engine lacks on this machine, and how to install it; empty if it can run."""
     kind = kind_of(settings)
     extra = kind.extra(settings)
     packages = f"{in_words(extra.missing())}: {install([extra])}" if extra and extra.missing() else ""
@@ -40,8 +40,8 @@ def missing_for_engine(settings: Settings) -> str:
 
 
 def with_renderer(settings: Settings, folder: Folder, tell: Callable[[str], object]) -> Settings:
-    """The settings with the renderer of a run into the folder, where they leave it open: the one that the folder was
-    begun with, or for a new one MuPDF if it is installed. `tell` hears of it if it is not."""
+    """The settings, with a renderer if they leave it open: the one that the folder was begun with, or for a new folder
+    MuPDF if it is installed. If it is not, `tell` is called."""
     if settings.render.renderer is not None:
         return settings
     try:

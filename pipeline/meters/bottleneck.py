@@ -1,11 +1,11 @@
 """What bounds a run: the store, rasterization or the engines, and how many CPUs an engine could use.
 
-Pure arithmetic over a few sums that `flow_meter.py` takes while work is there. Knows neither clock nor machine.
+Pure arithmetic over a few sums that `flow_meter.py` takes while there is work. Knows neither clock nor machine.
 
-The engines bound a run whose slots are always busy. Otherwise slots were starved: free, with no page ready for
-them, while pages were on their way. If those were mostly fewer than the slots, with more kept waiting, the bytes in
-flight bound the run. Otherwise they came too late, by what rasterizers spent their time on: more of it in waiting for
-documents' bytes than in rendering and in queueing for a renderer, then it was the store; or else rasterization.
+If the slots are always busy, the engines bound the run. Otherwise slots were starved: free, with no page ready for
+them, while pages were on their way. If the pages on their way were mostly fewer than the slots, while others waited for
+room, the bytes in flight bound the run. Otherwise pages came too late. If rasterizers then spent more time waiting for
+documents' bytes than rendering and queueing for a renderer, the store bounds the run; if not, rasterization does.
 
 The CPUs that an engine could use:
 
@@ -13,9 +13,9 @@ The CPUs that an engine could use:
     CPUs to render = full rate x renderer seconds a page / 0.8        0.8: room for slow pages
     CPUs wanted    = CPUs of the engine itself + CPUs to render
 
-Rendering computes all the time, so that its seconds are CPU seconds, unless other work crowds the machine. An engine
-with half its slots busy is taken to be able to read twice as fast; a GPU gains less from the last slots than from
-the first, so that the CPUs wanted are an upper bound when slots were starved.
+Rendering computes all the time, so its seconds are CPU seconds, unless other work loads the machine. An engine with
+half its slots busy is assumed to be able to read twice as fast. A GPU gains less from the last slots than from the
+first, so the CPUs wanted are an upper bound when slots were starved.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Literal
 
-_ENGINES_ARE_BUSY = 0.9  # share of slots; what is below comes from starting up and slow pages
+_ENGINES_ARE_BUSY = 0.9  # share of slots; the rest is lost to starting up and slow pages
 _ROOM_FOR_SLOW_PAGES = 0.8
 _NOT_WORTH_A_CHANGE = 0.2
 _SECONDS_A_DAY = 86400
@@ -39,7 +39,7 @@ class Bound(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FlowSums:
-    """Of one process, while it had pages in flight; the sums of several processes may be added.
+    """Sums of one process while it had pages in flight; those of several processes may be added.
 
     `engine_s`: engines ready x seconds. `slot_s`: slots of ready engines x seconds; `busy_s`: those with a page;
     `starved_s`: those without one while none was ready and some were being rasterized; `throttled_s`: the part of these
@@ -64,8 +64,8 @@ class FlowSums:
 @dataclass(frozen=True, slots=True)
 class Machinery:
     """What a run has to run on, all machines together. `num_renderers` can run at once. `cpus_of_engine`: what one
-    engine takes for itself; None where engines compute on the CPUs that render, so that no ratio would tell anything.
-    `unit`: what an engine is called, a GPU where it has exactly one.
+    engine takes for itself; None if engines compute on the CPUs that render, where a ratio means nothing. `unit`: what
+    an engine is called, a GPU where it has exactly one.
     """
 
     num_engines: int
@@ -77,8 +77,8 @@ class Machinery:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`busy`: share of slots, of those that had or could have had a page. `fetching`: share of the time before pages
-    were ready. `rendering`: share of the renderers. `cpu_s`: to rasterize a page. Rates are an engine's."""
+    """`busy`: busy slots as a share of those that had or could have had a page. `fetching`: share of the time before
+    pages were ready. `rendering`: share of the renderers. `cpu_s`: to rasterize a page. Rates are an engine's."""
 
     bound: Bound
     busy: float
@@ -92,7 +92,7 @@ class Verdict:
     unit: str
 
     def __str__(self) -> str:
-        """Two lines: the verdict with what to change, and the speed."""
+        """Two lines: the verdict with advice, and the speed."""
         verdict = f"bound by {self._cause()}"
         if self.cpus_wanted is not None:
             verdict += f"; {self._ratio(self.cpus_wanted)}"

@@ -1,8 +1,8 @@
-"""Watches a flow from outside: what passes the borders of rasterizer and engine, and who waits for whom.
+"""Watches a flow from outside: what passes into and out of rasterizer and engine, and which waits for the other.
 
-`FlowMeter` belongs to one process that converts shards: it reports gauges and histograms, and takes the sums that
-the bottleneck is found from. `RunMeter` belongs to the run: it reports counters and the verdict. The stages know
-neither: a meter stands between them as one more rasterizer and one more engine, which pass everything on.
+`FlowMeter` belongs to one process that converts shards: it reports gauges and histograms, and takes the sums from which
+the bottleneck is found. `RunMeter` belongs to the run: it reports counters and the verdict. The stages know neither: a
+meter acts as a rasterizer and an engine that pass everything on to the real ones.
 
 Does not know where reports go.
 """
@@ -31,8 +31,8 @@ TICK_S = 0.25
 class FlowMeter(Generic[ImageT]):
     """Fulfils the rasterizer's and the engine's contracts by passing on, and measures on the way.
 
-    Starting up is not what bounds a run: the sums begin when the first page comes out, and leave out the rasterizing of
-    those asked for before.
+    The sums leave out starting up, which does not bound a run: they begin when the first page comes out, without the
+    rasterizing of pages requested before.
     """
 
     def __init__(self, rasterizer: Rasterizer[ImageT], pool: EnginePool[ImageT], report: Report) -> None:
@@ -97,7 +97,7 @@ class FlowMeter(Generic[ImageT]):
     # --- now and then
 
     def look(self, admission: Admission, seconds: float) -> None:
-        """Report the gauges and add `seconds` of what they show to the sums."""
+        """Report the gauges, and add their values times `seconds` to the sums."""
         num_slots, num_busy = self._pool.num_slots, self._pool.num_busy
         num_waiting = max(0, self._num_reading - num_busy)
         if self._has_begun and (self._num_reading or self._num_rasterizing):
@@ -141,8 +141,8 @@ class RunMeter:
         self._reported: Tally = Counter()
 
     def update(self, counts: Tally, sums: Iterable[FlowSums]) -> Verdict | None:
-        """`counts`: of the whole run so far. They fall back when a process is lost, and what is then done again is not
-        counted again."""
+        """`counts`: of the whole run so far. They decrease when a process is lost; what is then repeated is not counted
+        again."""
         for key, number in counts.items():
             if number > self._reported[key]:
                 self._report(key[0], number - self._reported[key], *key[1:])

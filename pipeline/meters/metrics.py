@@ -111,7 +111,7 @@ class Report(Protocol):
 
 
 def report_nothing(name: str, value: float, *labels: str) -> None:
-    """For runs that nobody watches."""
+    """For runs without metrics."""
 
 
 Tally = Counter[tuple[str, ...]]
@@ -145,5 +145,6 @@ def outcomes(counts: Tally) -> Counter[str]:
 
 
 def _known(kind: str) -> str:
-    """A failure's kind may come from a renderer that a document has taken over: no free text becomes a label."""
+    """A renderer that a document has taken over may send any text as a failure's kind: free text never becomes a
+    label."""
     return kind if _KIND.fullmatch(kind) else "other"

@@ -17,7 +17,7 @@ from quire.meters.metrics import METRICS, Metric, Report, report_nothing
 
 @contextmanager
 def metrics_port(settings: MetricsSettings, run: str) -> Generator[Report]:
-    """Serves while it is open; reports nothing without a port. Reports have the label `run`. Raises `ConfigError` where
+    """Serves while it is open; reports nothing without a port. Reports have the label `run`. Raises `ConfigError` if
     the port is taken, `MissingDependency` without prometheus-client."""
     if not settings.port:
         yield report_nothing

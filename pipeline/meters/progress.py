@@ -1,7 +1,7 @@
 """How a run is going, for a person: a bar on a terminal, a plain line now and then elsewhere.
 
-Shows what is waited for, how fast pages are read, outcomes and the time left. Does not count anything itself: it is
-told absolute numbers. Draws once a second in a thread of its own, so that the clock runs whatever the run does.
+Shows what the run waits for, how fast pages are read, outcomes and the time left. Counts nothing itself: it is given
+absolute numbers. Draws once a second in its own thread, so that the clock goes on whatever the run does.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from quire.quantities import counted, duration, rate
 
 _ORDER = ("ocr", "text_layer", "blank", "failed")
-_QUICK = ("blank", "failed")  # come many times as fast as what is read, and say nothing of how fast that is
+_QUICK = ("blank", "failed")  # come many times as fast as pages that are read, and tell nothing about their rate
 _DRAW_EVERY_S = 1.0
-_WINDOW_S = 300.0  # that the rate is taken over
-_FEWEST, _SHORTEST_S = 5, 3.0  # to reckon with
-_AS_IF_READ = 20  # pages: blank ones come first, and are not to be taken for what the others will be
+_WINDOW_S = 300.0  # over which the rate is taken
+_FEWEST, _SHORTEST_S = 5, 3.0  # needed for a rate
+_AS_IF_READ = 20  # pages added to the share: blank ones come first, and would bias it
 
 
 class Pace:
-    """How fast what takes its time comes, over the last minutes. Times are in seconds, of any clock."""
+    """The rate of pages that are read (not blank or failed), over the last minutes. Times are in seconds, of any
+    clock."""
 
     def __init__(self, now_s: float) -> None:
-        self._seen = deque([(now_s, 0)])  # when there were how many
+        self._seen = deque([(now_s, 0)])  # (time, number so far)
 
     def begin(self, now_s: float) -> None:
-        """What was before was no work."""
+        """Begin to measure now: the time before was not work."""
         self._seen = deque([(now_s, self._seen[-1][1])])
 
     def see(self, now_s: float, number: int) -> None:
@@ -49,17 +50,17 @@ class Pace:
             self._seen.popleft()
 
     def seconds_each(self, now_s: float) -> float | None:
-        """None while there is too little to reckon with."""
+        """None while there are too few for a rate."""
         (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
         number = last - first
         if number < _FEWEST or now_s - first_s < _SHORTEST_S:
             return None
-        # The next one may be late, and makes the mean no shorter.
+        # The next one may be late: the time since the last one can only raise the mean.
         return max((last_s - first_s) / number, (now_s - first_s) / (number + 1))
 
 
 class Progress:
-    """Things done of things planned, `total`, or of nobody knows how many. Use as a context manager."""
+    """Things done, of `total` planned ones or of an unknown number (None). Use as a context manager."""
 
     def __init__(
         self,
@@ -109,7 +110,7 @@ class Progress:
         self._bar.close()
 
     def wait_for(self, what: str) -> None:
-        """Say what the first one waits for; the rate is reckoned from when that was said last."""
+        """Say what the first one waits for; the rate counts from the last change of that."""
         if not self._counts and what != self._waits_for:
             self._waits_for = what
             self._pace.begin(time.monotonic())
@@ -130,7 +131,7 @@ class Progress:
         return f"{self._label}: {', '.join(filter(None, parts))}"
 
     def _draw_again_and_again(self) -> None:
-        with contextlib.suppress(OSError):  # nobody can read it any more; the run goes on
+        with contextlib.suppress(OSError):  # the output is closed; the run goes on
             while not self._is_over.wait(_DRAW_EVERY_S):
                 now_s = time.monotonic()
                 self._draw_bar(now_s)
@@ -163,7 +164,7 @@ class Progress:
         )
 
     def _num_to_read(self, num_left: int) -> float:
-        """How many of those left will take their time: a share as of those that came."""
+        """How many of those left will be read: the same share as of those that came."""
         share = (_num_read(self._counts) + _AS_IF_READ) / (sum(self._counts.values()) + _AS_IF_READ)
         return num_left * share
 
@@ -172,7 +173,7 @@ class Progress:
 
 
 class _AboveTheBar(io.TextIOBase):
-    """What others write to the terminal meanwhile, as Ray does: whole lines, with the bar below them."""
+    """For what others, such as Ray, write to the terminal meanwhile: whole lines, with the bar below them."""
 
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
@@ -203,7 +204,7 @@ def _bar_format(noun: str, total: int | None) -> str:
 
 
 def _seconds_between_lines(elapsed_s: float) -> float:
-    """A log of a long run is to be read, too."""
+    """Longer as the run goes on, so that the log of a long run stays readable."""
     return min(300.0, max(15.0, elapsed_s / 20))
 
 

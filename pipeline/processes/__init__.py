@@ -5,5 +5,5 @@
     cage/         what a child may still do after a document has taken it over
     cores.py      how many cores there are to use           background.py  tasks whose failure is noticed
 
-Does not know pages: whoever starts a child names the class that does the work.
+Does not know pages: the caller that starts a child names the class that does the work.
 """

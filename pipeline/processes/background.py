@@ -1,5 +1,5 @@
-"""Tasks that run beside the work and that nobody awaits, such as meters. One that fails is told of: asyncio would keep
-that to itself until the task is collected, or for ever."""
+"""Tasks that run beside the work and that nobody awaits, such as meters. If one fails, this is logged: asyncio would
+report it only when the task is garbage-collected, or never."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _log = logging.getLogger(__name__)
 
 
 def run_beside(what: str, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Begin it; keep the task, or it may be collected, and cancel it in the end. `what` names it in the log."""
+    """Start it. The caller keeps the task, or it may be garbage-collected, and cancels it in the end. `what` names it
+    in the log."""
     task = asyncio.get_running_loop().create_task(coroutine)
     task.add_done_callback(lambda ended: _tell(what, ended))
     return task

@@ -1,6 +1,7 @@
-"""Child processes that are lent, each to one at a time: started when first needed, replaced when they die or are spent.
+"""Child processes that are lent, each to one caller at a time. They start when first needed, and are replaced when they
+die or are spent.
 
-Does not know what is asked of a child, nor whose fault it is when one dies: it has `once_more` for those who find out.
+Does not know what a child is asked to do, nor why it died: callers that must find out use `once_more`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _START_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """The children of a pool: called `name` in messages, and spent after `most_requests`, or when they hold more than
-    `most_resident_bytes` after one. Native code leaks."""
+    """The children of a pool, called `name` in messages. A child is spent after `most_requests`, or when it holds more
+    than `most_resident_bytes` after a request: native code leaks."""
 
     name: str
     make: Callable[[], ChildProcess]
@@ -35,7 +36,7 @@ class ChildSpec:
 
 
 class Child:
-    """One process, or the place for one: who borrows it finds one that answers. It is given one request at a time."""
+    """One process, or the place for one: it is started when needed. It gets one request at a time."""
 
     def __init__(self, spec: ChildSpec) -> None:
         self._spec = spec
@@ -46,7 +47,7 @@ class Child:
 
     @property
     def num_requests(self) -> int:
-        """Requests that the running process has had, 0 where the next one gets a fresh process."""
+        """Requests that the running process has had; 0 if the next one gets a fresh process."""
         return self._num_requests
 
     @property
@@ -62,12 +63,13 @@ class Child:
         return self._process.arena
 
     async def call(self, request: Json, cpu_s: float, pixels: Pixels | None = None) -> Json:
-        """Ask the process, `pixels` in its arena; it may take so many seconds of CPU. It is gone after `ChildDied` and
-        `OverLimit`. Raises `NotStarted`, and `QuireError` where the machine lets not even a second process work."""
+        """Send the process a request, with `pixels` in its arena; the process may use `cpu_s` seconds of CPU. After
+        `ChildDied` and `OverLimit` it is gone. Raises `NotStarted`, and `QuireError` if the machine lets not even a
+        second process work."""
         return await or_in_a_fresh_process(lambda: self._call_once(request, cpu_s, pixels), self._spec.name)
 
     async def missing_of_cage(self) -> tuple[str, ...]:
-        """What of the cage the process lacks, in words; one is started if need be."""
+        """The parts of the cage that the process lacks, in words. Starts a process if none runs."""
         return (await or_in_a_fresh_process(self._running_process, self._spec.name)).missing_of_cage
 
     def stop(self) -> None:
@@ -101,8 +103,8 @@ class Child:
             raise
 
     async def _running_process(self) -> ChildProcess:
-        """One that dies while it starts may have been killed from outside, and nothing that was asked has been near it:
-        it is started again. Raises `NotStarted` when several die."""
+        """A process that dies while it starts is started again: it may have been killed from outside, and no request
+        can be the cause. Raises `NotStarted` when several die."""
         if self._process is not None and self._process.is_running:
             return self._process
         try:
@@ -120,9 +122,9 @@ class Child:
         process = self._process = self._spec.make()
         try:
             await process.start()
-        except BaseException:  # who is cancelled leaves no process that nobody reads from
+        except BaseException:  # a cancelled call must not leave a process without a reader
             self.stop()
-            process.close()  # which may have been taken from here meanwhile
+            process.close()  # `self` may no longer hold it
             raise
         return process
 
@@ -142,7 +144,7 @@ class ChildPool:
 
     @contextlib.asynccontextmanager
     async def lend(self, key: Hashable = None) -> AsyncGenerator[Child]:
-        """A child to oneself, the one that was last lent for the same `key` if it is idle."""
+        """A child for this caller alone; if it is idle, the one that was last lent for the same `key`."""
         async with self._free:
             child = self._pick(key)
             self._idle.remove(child)
@@ -157,27 +159,28 @@ class ChildPool:
         """End all processes, also those at work. Safe to call twice."""
         for child in self._children:
             child.close()
-        # Closed sockets are let go by the event loop's next rounds, which may be its last ones.
+        # The event loop releases closed sockets in its next rounds; without these it may end before.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
     def _pick(self, key: Hashable) -> Child:
-        # The most recently used one where none has that key: a small job need not start all processes.
+        # The most recently used one if none has that key: a small job need not start all processes.
         recent_first = self._idle[::-1]
         return next((child for child in recent_first if child.last_key == key), recent_first[0])
 
 
 async def once_more(attempt: Callable[[], Awaitable[Result]], error: type[Exception]) -> Result:
-    """The result of `attempt`, made once more after `error`: a process that died may have been killed for another's
-    sake, or been too old. Raises what the second attempt raises: now the work is to blame."""
+    """The result of `attempt`, which is repeated once after `error`: the first process may have died for a reason that
+    has nothing to do with the work, such as another's use of memory or its own age. Raises what the second attempt
+    raises: then the work is the cause."""
     with contextlib.suppress(error):
         return await attempt()
     return await attempt()
 
 
 async def or_in_a_fresh_process(attempt: Callable[[], Awaitable[Result]], name: str) -> Result:
-    """The result of `attempt`, made once more where its process was starved; it takes a fresh process each time, called
-    `name` in the message. Raises `QuireError` if that is starved too, since no page or document may be blamed."""
+    """The result of `attempt`, which is repeated once if its process was starved. Each attempt takes a fresh process,
+    called `name` in the message. Raises `QuireError` if the second is starved too: no page or document is the cause."""
     try:
         return await once_more(attempt, Starved)
     except Starved as exc:

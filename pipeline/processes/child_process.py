@@ -5,12 +5,12 @@ CPU OCR. A hung native call holds the interpreter lock, so no signal handler and
 can stop it; the parent watches its CPU time and kills. The child is told to die with its parent, so a killed
 driver leaves nothing behind. What runs inside is `child_process_main.py`.
 
-Requests and replies are lines of JSON on a socket; pixels lie in an arena, shared memory that both sides map; a file
-that a request is about is handed over open, by a second socket, so that the child need not be able to open any.
-Replies are JSON and not pickles because the child may have been taken over by the document it reads; for the same
-reason the arena is sealed: a child that shrank it would kill the parent, which reads it. The child gets none of the
-parent's environment but what it needs to start, so no credentials, and no home; and when its target is constructed
-it closes a cage around itself, see `pipeline/processes/cage`.
+Requests and replies are lines of JSON on a socket; pixels lie in an arena, shared memory that both sides map; the file
+of a request is handed over open, through a second socket, so that the child need not be able to open files. Replies are
+JSON and not pickles because the child may have been taken over by the document it reads; for the same reason the arena
+is sealed: a child that shrank it would kill the parent, which reads it. Of the parent's environment the child gets only
+what it needs to start: no credentials, no home. When its target is constructed, it closes a cage around itself, see
+`pipeline/processes/cage`.
 
 This module does not know what the work is: `target` names a class, "module:Class", that takes
 `(settings, arena)` and has `handle(request) -> reply`.
@@ -43,10 +43,10 @@ _log = logging.getLogger(__name__)
 
 _LINE_LIMIT = 64 << 20
 _START_CPU_S = 60.0
-_END_S = 0.5  # for a child that has closed its socket to be gone
+_END_S = 0.5  # for a child to end after it has closed its socket
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH")
 _ENVIRONMENT = {
-    "HOME": "/nonexistent",  # nobody's, as Debian calls it: nothing lies there, and nothing can
+    "HOME": "/nonexistent",  # Debian's home of `nobody`: never exists
     "OMP_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime's; read when it is imported, by whatever library
@@ -61,10 +61,10 @@ class ChildDied(Exception):
 class ChildProcess:
     """One child. `call` is not reentrant: the caller gives it one request at a time.
 
-    `memory_bytes` limits the child's private memory (`RLIMIT_DATA`, so that shared memory and mapped files do
-    not count); native code sees a failed allocation, and what it makes of that is its own affair. `stuck_after_s`
-    is how long a child may use no CPU before it is given up; see `cpu_limit.py`. After `start`, `missing_of_cage` says
-    in words which parts of the cage this machine lacks.
+    `memory_bytes` limits the child's private memory (`RLIMIT_DATA`, so that shared memory and mapped files do not
+    count); native code sees a failed allocation and handles it in its own way. `stuck_after_s` is how long a child may
+    use no CPU before it is given up; see `cpu_limit.py`. After `start`, `missing_of_cage` says in words which parts of
+    the cage this machine lacks.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class ChildProcess:
         return 0
 
     async def start(self) -> None:
-        """Start the child and wait until its target is constructed. Raises what `call` raises, and `QuireError`
-        where the cage must be whole and is not."""
+        """Start the child and wait until its target is constructed. Raises what `call` raises, and `QuireError` if the
+        cage must be whole and is not."""
         if self._cage != "off":
             hide_this_process()
         if self._last_words is not None:
@@ -116,7 +116,7 @@ class ChildProcess:
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         ours, theirs = socket.socketpair()
         self._files, their_files = socket.socketpair()
-        self._files.setblocking(False)  # a child that was taken over and takes no files would hold this process up
+        self._files.setblocking(False)  # a taken-over child that accepts no files would block this process
         with theirs, their_files:
             try:
                 self._process = self._start_process((theirs.fileno(), their_files.fileno(), self._arena_fd))
@@ -141,9 +141,9 @@ class ChildProcess:
                 raise
 
     async def call(self, request: Json, cpu_s: float) -> Json:
-        """Send one request and wait for its reply, which may take the child so many seconds of CPU. `fd` in a request
-        is an open file of this process; the child gets one of its own. Raises `ChildDied`, `OverLimit` or `Starved`;
-        the child is gone then."""
+        """Send one request and wait for its reply; the child may use `cpu_s` seconds of CPU. `fd` in a request is an
+        open file of this process; the child gets its own descriptor of it. Raises `ChildDied`, `OverLimit` or
+        `Starved`; the child is gone then."""
         if self._process is None or self._files is None or self._reader is None or self._writer is None:
             raise ChildDied("the child process was never started")
         try:
@@ -201,7 +201,7 @@ class ChildProcess:
         process, self._reader = self._process, None
         if process is None:
             return "the child process was never started"
-        with contextlib.suppress(subprocess.TimeoutExpired):  # or how it ended would be a matter of chance
+        with contextlib.suppress(subprocess.TimeoutExpired):  # or the exit status might not be there yet
             process.wait(_END_S)
         process.kill()
         status = process.wait()
@@ -215,7 +215,7 @@ class ChildProcess:
 
 
 def check_cage(mode: CageMode, missing: tuple[str, ...]) -> None:
-    """What is to follow from what is missing of the cage: raises `QuireError` or says it, once."""
+    """Act on missing parts of the cage, as `mode` says: raise `QuireError`, or warn once."""
     words = "; ".join(missing)
     if mode == "require":
         raise QuireError(
@@ -231,7 +231,7 @@ def _warn_once(words: str) -> None:
 
 
 def _make_arena(num_bytes: int) -> int:
-    """Shared memory of a size that nobody can change any more, as a descriptor."""
+    """Shared memory of a sealed, fixed size, as a descriptor."""
     fd = os.memfd_create("quire-arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, num_bytes)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
@@ -241,7 +241,7 @@ def _make_arena(num_bytes: int) -> int:
 def child_environment() -> dict[str, str]:
     """What a child gets of the environment."""
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    # The package may be imported from a source tree, or the user's own packages, that only the parent knows of.
+    # The package may come from a source tree or the user's own packages, which only the parent knows.
     kept["PYTHONPATH"] = os.pathsep.join(folder for folder in sys.path if folder)
     kept["PYTHONUSERBASE"] = site.getuserbase()
     return {**kept, **_ENVIRONMENT}

@@ -1,7 +1,7 @@
 """What runs in a child process: its limits, its cage, and the loop that hands requests to the target.
 
-Apart from the parent's side, `child_process.py`, so that a child, of which a run starts many, does not import what only
-the parent uses.
+Separate from the parent's side, `child_process.py`: a run starts many children, and they need not import what only the
+parent uses.
 """
 
 from __future__ import annotations

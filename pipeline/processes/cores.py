@@ -1,6 +1,6 @@
-"""How many cores this process may keep busy, which is how many processes that compute make sense.
+"""How many cores this process may keep busy, and so how many computing processes make sense.
 
-Those that it may run on, and no more than its container's quota of CPU time, which the kernel's affinity mask does not
+The cores that it may run on, limited by its container's quota of CPU time, which the kernel's affinity mask does not
 show. Linux only. Does not know what the cores are for.
 """
 
@@ -22,8 +22,8 @@ def num_cores(root: Path = Path("/")) -> int:
 
 
 def _control_groups(root: Path) -> Iterator[Path]:
-    """The folders of the groups that this process is in, from its own up: each of them may have a quota. In a container
-    the path may be the host's, of which only the top is there."""
+    """The folders of the groups that this process is in, from its own upwards: each may have a quota. In a container
+    the path may be the host's, and only its top exists."""
     with contextlib.suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -35,7 +35,7 @@ def _control_groups(root: Path) -> Iterator[Path]:
 
 
 def _quotas(group: Path) -> Iterator[float]:
-    """In cores, of a group of version 2 or 1; nothing where it has none."""
+    """A group's quotas in cores, version 2 or 1; none if it has no quota."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = (group / "cpu.max").read_text().split()
         yield int(quota) / int(period)  # "max" where there is none

@@ -1,9 +1,9 @@
 """Waiting for a process that may use so much CPU and no more.
 
-What a page costs in CPU is the page's; what it takes by the clock is the machine's, which may be busy with much else. A
-limit by the clock would let the load decide which pages fail. A process that uses no CPU at all is told by its state:
-one that sleeps waits for what it has brought about itself, one that could run, or was stopped, or waits for a disk, is
-kept from its work by the machine.
+A page's CPU time depends on the page; its time by the clock also depends on the load of the machine. A limit by the
+clock would let the load decide which pages fail. If a process uses no CPU at all, its state tells why. One that sleeps
+waits for something that it caused itself; one that could run, was stopped, or waits for a disk is kept from its work by
+the machine.
 
 This module ends no process and knows no pages. Linux only.
 """
@@ -19,7 +19,7 @@ from typing import TypeVar
 
 STUCK_AFTER_S = 300.0
 """A process that has used next to no CPU for so long is not waited for any longer."""
-_LEAST_SHARE = 0.01  # of a core; what uses less is as good as still
+_LEAST_SHARE = 0.01  # of a core; a process that uses less counts as still
 _SHORTEST_WAIT_S = 0.05
 
 Result = TypeVar("Result")
@@ -39,15 +39,15 @@ async def within_cpu(
     """The result of `work`, which the process `pid`, a child of this one, has to do with at most `cpu_s` seconds of
     its CPU time, user and system, all threads. Raises `OverLimit`, `Starved`, and what `work` raises.
 
-    The clock counts only for a process that is still, and only by how often it was looked at: when this process and
-    that one are suspended together, no time has passed.
+    Time by the clock counts only while the process is still, and is measured in looks: if this process and that one are
+    suspended together, no time has passed.
     """
     task = asyncio.ensure_future(work)
     try:
         began_s = seen_s = _cpu_time_s(pid)
         still_s = 0.0
         while True:
-            # One thread cannot use more CPU than time passes.
+            # In t seconds one thread uses at most t seconds of CPU.
             wait_s = min(max(cpu_s - (seen_s - began_s), _SHORTEST_WAIT_S), stuck_after_s / 4)
             done, _ = await asyncio.wait({task}, timeout=wait_s)
             last_s, seen_s = seen_s, max(seen_s, _cpu_time_s(pid))
@@ -73,7 +73,7 @@ def _cpu_time_s(pid: int) -> float:
 def _why_still(pid: int, stuck_after_s: float) -> OverLimit | Starved:
     state = "X"  # gone
     with contextlib.suppress(OSError):
-        # The name before it, in brackets, may hold anything.
+        # The process name before the state, in brackets, may hold anything.
         state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     if state == "S":
         return OverLimit(f"it waits for what never comes: {stuck_after_s:g} s without any CPU used")

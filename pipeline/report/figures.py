@@ -1,8 +1,8 @@
 """Counts as drawings: matplotlib's SVG, to be put into HTML as it is.
 
 Text stays text and colours are CSS variables of the page (`page.css`), so that drawings follow its fonts and its light
-or dark theme; there is no script in them. Labels may come from anywhere: matplotlib escapes them, and they are no
-mathematics to it. Knows nothing of what is drawn.
+or dark theme; there is no script in them. Labels are untrusted: matplotlib escapes them, and does not read them as
+mathematics. Knows nothing of what is drawn.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _COLOURS = {
     "#141414": "var(--bad)",
     "#151515": "var(--warn)",
 }
-"""Colours that nobody would draw with, and what takes their place in the page."""
+"""Placeholder colours, and what replaces them in the page."""
 _INK, _SOFT, _LINE, _GOOD, _OTHER, _PLAIN, _BAD, _WARN = _COLOURS
 _COLOUR_OF = {
     **{"ocr": _GOOD, "ok": _GOOD, "text_layer": _OTHER, "blank": _PLAIN, "without a row": _LINE},
@@ -56,7 +56,7 @@ _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-_COUNTED_ID = re.compile(r' id="[\w.]+_\d+"')  # the same in every drawing, and an id may stand once in a page
+_COUNTED_ID = re.compile(r' id="[\w.]+_\d+"')  # the same in every drawing, but an id must be unique in a page
 _LABEL_MAX_CHARS = 26
 _BAR = 0.62
 _SMALL_IN, _WIDE_IN = 4.7, 12.0
@@ -83,7 +83,7 @@ def throughput(timeline: Timeline) -> Markup:
 
 
 def bars(counts: Mapping[str, int], title: str, *, is_wide: bool = False) -> Markup:
-    """One horizontal bar a name, in the order given, with its number."""
+    """One horizontal bar for each name, in the order given, with its number."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _new(_WIDE_IN if is_wide else _SMALL_IN, 0.2 + _BAR_HEIGHT_IN * len(counts))
         colours = [_COLOUR_OF.get(name, _BAD) for name in counts]
@@ -135,7 +135,7 @@ def histogram(values: Histogram, unit: str, title: str, *, is_logarithmic: bool 
 
 
 def _steps_in_a_decade(ratio: float) -> tuple[int, ...]:
-    """Where a logarithmic axis from 1 to `ratio` has its numbers, so that they are few enough to be read."""
+    """Where a logarithmic axis from 1 to `ratio` has its numbers: few enough to be readable."""
     return (1, 2, 5) if ratio < 100 else (1, 3) if ratio < 3000 else (1,)
 
 
@@ -157,14 +157,14 @@ def _lay_down(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _label(text: str) -> str:
-    """Text that the drawing's font has, cut to what has room."""
+    """The text, with "?" for characters that the font may lack, cut to fit."""
     plain = "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
     return plain if len(plain) <= _LABEL_MAX_CHARS else plain[: _LABEL_MAX_CHARS - 1] + "…"
 
 
 def _svg(figure: Figure, title: str) -> Markup:
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": title}):  # the ids that are left follow from it
+    with matplotlib.rc_context({"svg.hashsalt": title}):  # the other ids are made from it
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     for colour, variable in _COLOURS.items():

@@ -1,4 +1,4 @@
-"""From documents listed to pages read: what is left after each step, and what went where. Pure arithmetic."""
+"""From documents listed to pages read: what is left after each step, and why the rest was lost. Pure arithmetic."""
 
 from __future__ import annotations
 

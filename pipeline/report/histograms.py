@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 
 class Histogram:
-    """How many values lie between each edge (included) and the next. What is beyond the first or the last edge
-    counts in the bin beside it."""
+    """How many values lie between each edge (included) and the next. Values beyond the first or last edge count in the
+    nearest bin."""
 
     def __init__(self, edges: Sequence[float]) -> None:
         self.edges = tuple(edges)
@@ -30,7 +30,7 @@ class Histogram:
 
     @property
     def mean(self) -> float:
-        """Of the values as they were; 0 without any."""
+        """The exact mean of the values; 0 without any."""
         return self._sum / self.num_values if self.num_values else 0.0
 
     def filled(self) -> tuple[Sequence[float], Sequence[int]]:

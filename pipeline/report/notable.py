@@ -63,8 +63,8 @@ class Topmost:
 
 
 def badness(outcome: Outcome, num_marks: int, num_attempts: int, mean_logprob: float | None) -> Rank | None:
-    """How bad a page went: failed before doubtful before tried again before unsure, and by how unsure the engine was.
-    None if there is nothing to say against it."""
+    """How bad a page is: failed, then doubtful, then tried again, then by how unsure the engine was. None if nothing is
+    wrong with it."""
     doubt = 0.0 if mean_logprob is None else -mean_logprob
     if outcome is Outcome.FAILED:
         return 3.0, doubt

@@ -93,7 +93,7 @@ def _disagreement(found: Survey) -> str:
 
 
 def _drawings(found: Survey) -> dict[str, Markup]:
-    """By name; what there is nothing to draw of is left out."""
+    """The drawings by name, without those that would be empty."""
     account, drawings = found.account, {}
     outcomes = {name: account.pages[name] for name in ("ocr", "text_layer", "blank", "failed")}
     outcomes["without a row"] = max(0, account.num_pages - account.pages.total())
@@ -150,7 +150,7 @@ def count(number: float) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """As a percentage that says 100 only if nothing is missing, and 0 only if there is nothing."""
+    """As a percentage; 100 only if nothing is missing, 0 only if there is nothing."""
     if not whole:
         return "–"
     percent = 100 * part / whole

@@ -1,4 +1,4 @@
-"""Reading a run: pages and timings of one shard after the other, into counts that fit on a page.
+"""Reads a run: pages and timings of one shard after the other, into counts that fit on a page.
 
 The ledger (`results/ledger.py`) is taken from the same rows in the same pass, so no two numbers of a report
 disagree, also while the run goes on. Does not read texts or documents, and draws nothing.
@@ -74,7 +74,7 @@ class Survey:
         sources = {source.doc_id: source for source in shard.ranges}
         for row in rows:
             source = sources.get(row["doc_id"])
-            if source is not None:  # or else the account names it as a problem
+            if source is not None:  # if None, the ledger reports it as a problem
                 self._add_page(partial(_notable, row, source, shard.shard_id), row)
 
     def _add_page(self, make: partial[NotablePage], row: Row) -> None:

@@ -1,7 +1,7 @@
-"""What the pages worth a look look like: rendered from the source documents when the report is made.
+"""Pictures of the pages to look at, rendered from the source documents when the report is made.
 
-Pages keep no pixels, so the documents are fetched and rendered once more, in the same killable processes with the same
-limits as ever. Where that cannot be done, words say why. Does not know where thumbnails are shown.
+Pages keep no pixels, so the documents are fetched and rendered once more, in killable processes with the same limits as
+in a run. If that fails, words say why. Does not know where thumbnails are shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MODE = "side384"  # the whole page at its own aspect: no padding to cut off, not
 _QUALITY = 55
 _BUDGET_BYTES = 5 << 20
 """Of all pictures. A page may be shown in two lists and base64 adds a third: 14 MB of the report at the most."""
-_MAX_FETCH_BYTES = 256 << 20  # a document that is fetched for the sake of a thumbnail
+_MAX_FETCH_BYTES = 256 << 20  # of a document that is fetched for a thumbnail
 _NUM_AT_ONCE = 4
 
 

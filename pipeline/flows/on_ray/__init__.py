@@ -4,9 +4,9 @@
                             ├── RayRasterizer ──► rasterizer tasks (a chunk of pages; images stay in shared memory)
                             └── EnginePool of RayEngineHosts ──► engine actors (one GPU, one engine each)
 
-Every engine belongs to one runner. So the runner's pool knows all that is in flight on it, and can tell which pages an
-engine died of. The runner never sees pixels; it passes on references. Ray restarts actors, but the flow decides what
-is tried again: a lost task, actor or node costs what was in flight on it.
+Every engine belongs to one runner. So the runner's pool knows all pages in flight on the engine, and can find those
+that killed it. The runner never sees pixels; it passes on references. Ray restarts actors, but the flow decides what is
+tried again: a lost task, actor or node costs what was in flight on it.
 
 This module is the driver's side, with `cluster` and `feeder`; `runner` is a runner's, `workers` what tasks and engine
 actors do. None knows how pages are rendered, read or written.
@@ -48,9 +48,9 @@ async def convert_on_ray(
     cluster: Cluster,
     wait_for: Callable[[str], None] = lambda what: None,
 ) -> Verdict | None:
-    """Convert and commit all shards on the cluster that was joined, and say what bounded it. `show` is given the pages
-    by outcome so far, about once a second; `wait_for`, what the first of them waits for. Raises `QuireError` if the
-    cluster is lost."""
+    """Convert and commit all shards on the joined cluster, and say what bounded it. About once a second `show` is given
+    the pages so far, by outcome; `wait_for` is given what the first page waits for. Raises `QuireError` if the cluster
+    is lost."""
     if not _sees_one_folder(work.settings):
         _refuse_local(work.output_uri)
         shards = _on_stores(shards)
@@ -69,15 +69,15 @@ async def convert_on_ray(
 
 
 def num_engines(settings: Settings) -> int:
-    """How many engines a run has on the cluster that was joined."""
+    """How many engines a run has on the joined cluster."""
     need, resources = needs(settings), ray.cluster_resources()
     room = resources.get("GPU", 0.0) / need.num_gpus if need.num_gpus else resources.get("CPU", 0.0)
     return settings.ray.num_engines or max(1, int(room))
 
 
 def _start_engines(settings: Settings) -> list[Any]:
-    """One actor an engine. Refuses what the cluster has no room for, unless it grows by what waits: it would wait for
-    ever without a word."""
+    """One actor an engine. Raises `ConfigError` if the cluster has no room for them, unless it adds nodes for what
+    waits: otherwise Ray would wait for ever without a message."""
     need, resources, number = needs(settings), ray.cluster_resources(), num_engines(settings)
     num_gpus, num_cpus = resources.get("GPU", 0.0), resources.get("CPU", 0.0)
     cpus_wanted = number * need.num_cpus + (settings.ray.rasterizer_cpus or need.rasterizer_cpus)
@@ -94,7 +94,7 @@ def _start_engines(settings: Settings) -> list[Any]:
 
 
 def _machinery(settings: Settings, num_engines: int) -> Machinery:
-    """Of the cluster as it is now: CPUs that join later are not known here."""
+    """From the cluster as it is now: CPUs that join later are not counted."""
     need, num_cpus = needs(settings), ray.cluster_resources().get("CPU", 0.0)
     cpus_of_rasterizer = settings.ray.rasterizer_cpus or need.rasterizer_cpus
     num_renderers = max(1.0, (num_cpus - num_engines * need.num_cpus) // cpus_of_rasterizer)

@@ -1,4 +1,4 @@
-"""The cluster of a run: joined, or started here; seen to be there still; left.
+"""The cluster of a run: joins or starts it, watches that it is still there, and leaves it.
 
 Knows nothing of shards and engines.
 """
@@ -23,23 +23,23 @@ from quire.config.settings import ray_address
 from quire.errors import QuireError
 
 _LOOK_EVERY_S = 2.0
-_HEAD_PATIENCE_S = 40.0  # for a head that is started again; after 60 s without one Ray ends this process by itself
+_HEAD_PATIENCE_S = 40.0  # for a head node to restart; after 60 s without one Ray ends this process
 _CONNECT_TIMEOUT_S = 10.0
-_VITAL = frozenset({"gcs_server", "raylet"})  # without one of them a cluster of one node does nothing any more
+_VITAL = frozenset({"gcs_server", "raylet"})  # without either of them a cluster of one node cannot work
 _GO_ON = "What is committed stays: run it again to go on"
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """`head`: the address of its control store. `started`: the processes that were started here for it, by name, if it
-    was not there before."""
+    """`head`: the address of its control store. `started`: the processes that this run started for it, by name; empty
+    for a cluster that was there before."""
 
     head: str
     started: Mapping[psutil.Process, str] = field(default_factory=dict)
 
     async def watch(self) -> None:
-        """Never returns. Raises `QuireError` when the cluster is lost, within a minute: calls would wait for it, or be
-        ended by Ray together with this process."""
+        """Never returns. Raises `QuireError` within a minute after the cluster is lost: otherwise calls would wait for
+        it, or Ray would end this process."""
         answered_at = time.monotonic()
         while True:
             for process, name in self.started.items():
@@ -84,7 +84,8 @@ def connect(settings: RaySettings, metrics_port: int = 0) -> Cluster:
 
 
 def disconnect(cluster: Cluster | None = None) -> None:
-    """Leave it. One that was started here ends, with all of its processes: Ray leaves some where others were killed."""
+    """Leave it. A cluster that was started here ends with all of its processes: Ray leaves some running if others were
+    killed."""
     ours = [each for process in cluster.started for each in _tree(process)] if cluster else []
     ray.shutdown()
     for process in ours:
@@ -93,14 +94,14 @@ def disconnect(cluster: Cluster | None = None) -> None:
 
 
 def _knock(address: str) -> None:
-    """Ray itself takes minutes to find out that nobody listens. Raises OSError."""
+    """Connect once, since Ray itself takes minutes to find that nobody listens. Raises OSError."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "/" not in host:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
 
 
 def _silence(address: str) -> str:
-    """Why nobody answers there; empty if somebody does."""
+    """Why nobody answers at the address; empty if somebody does."""
     try:
         _knock(address)
     except OSError as exc:
@@ -109,7 +110,7 @@ def _silence(address: str) -> str:
 
 
 def _has_ended(process: psutil.Process) -> bool:
-    """It stays as a zombie until its parent, which this process is, asks for it."""
+    """Also true for a zombie: a child of this process stays one until this process reaps it."""
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

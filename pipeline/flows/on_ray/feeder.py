@@ -1,6 +1,6 @@
-"""The driver's hand: gives shards to runners as they have room, and again what was lost with one of them.
+"""The driver's feeder: gives shards to runners when they have room, and gives lost shards again.
 
-Knows nothing of engines but that each runner has its own.
+Knows of engines only that each runner has its own.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 1.0
 _LOOK_TIMEOUT_S = 30.0
-_QUIET_S = 60.0  # without an answer, after which a runner is told of
-_MISS_EVERY_S, _MAX_MISSES = 20.0, 3  # looks at a runner that has not the shard that a call to it is about
+_QUIET_S = 60.0  # without an answer, after which a runner is named in the log
+_MISS_EVERY_S, _MAX_MISSES = 20.0, 3  # looks that find a runner without the shard of a call to it
 
 
 class _CallLost(Exception):
-    """The runner answers, and does not work on what the call asked of it."""
+    """The runner answers, but does not work on the shard of the call."""
 
 
 class Feeder:
-    """A runner is told its engines with each shard, since a restarted one has forgotten them."""
+    """Each shard comes with the runner's engines, since a restarted runner has forgotten them."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class Feeder:
         self._show = show
         self._wait_for = wait_for
         self._done: Tally = Counter()
-        self._sums: dict[Any, FlowSums] = {}  # by runner, of its present life
-        self._open: dict[Any, Collection[str]] = {}  # shards that runners work on, by their last answers
-        self._counts: Tally = Counter()  # of pages, by the same answers
+        self._sums: dict[Any, FlowSums] = {}  # by runner, since its last restart
+        self._open: dict[Any, Collection[str]] = {}  # shards that each runner works on, from its last answer
+        self._counts: Tally = Counter()  # of pages, from the same answers
 
     async def run(self, watch: Coroutine[Any, Any, None]) -> Verdict | None:
         """Feed until there are no more shards. `watch` never returns, and raises if the cluster is lost."""
@@ -93,7 +93,7 @@ class Feeder:
         """Hand over a shard; returns the running call when all the shard's pages are admitted."""
         await _wait_until_alive(runner)
         call: asyncio.Future[Tally] = asyncio.ensure_future(runner.convert.remote(shard, engines))
-        with contextlib.suppress(RayError, _CallLost):  # `call` meets it too
+        with contextlib.suppress(RayError, _CallLost):  # `call` raises it too
             admitted = asyncio.ensure_future(runner.admitted.remote(shard.shard_id))
             await self._answer(admitted, runner, shard)
         return call
@@ -117,8 +117,8 @@ class Feeder:
         raise AssertionError("unreachable")
 
     async def _answer(self, call: asyncio.Future[Any], runner: Any, shard: Shard) -> Any:
-        """Of a call about a shard. Raises `_CallLost` where the runner answers others and has not the shard: where
-        nodes come and go a call may be lost without an error."""
+        """The answer to a call about a shard. Raises `_CallLost` if the runner answers other calls but does not have
+        the shard: when nodes join and leave, a call may be lost without an error."""
         num_misses = 0
         try:
             while not (await asyncio.wait({call}, timeout=_MISS_EVERY_S))[0]:
@@ -132,8 +132,8 @@ class Feeder:
         return call.result()
 
     async def _listen(self) -> None:
-        """Ask the runners what they do, again and again. Never returns; raises `QuireError` when one has not answered
-        for `PATIENCE_S`: its node is gone, and none has come that has room for it."""
+        """Ask the runners regularly what they do. Never returns. Raises `QuireError` when one has not answered for
+        `PATIENCE_S`: its node is gone, and no new node has room for it."""
         clock = asyncio.get_running_loop().time
         heard_at = {runner: clock() for runner, _ in self._runners}
         told: set[Any] = set()
@@ -186,8 +186,7 @@ async def _look(runner: Any) -> tuple[dict[str, Tally], FlowSums]:
 
 
 async def _wait_until_alive(runner: Any) -> None:
-    """A killed runner fails calls at once while Ray starts it again, which takes seconds. `Feeder` says how many it may
-    take."""
+    """While Ray restarts a killed runner, which takes seconds, calls to it fail at once. `Feeder` limits the time."""
     while True:
         with contextlib.suppress(RayActorError, TimeoutError):
             await _look(runner)

@@ -1,7 +1,7 @@
-"""Which node renders which document: the same one each time, while it has room, so that a document of many chunks is
-fetched and hashed once and not on every node.
+"""Which node renders which document: always the same one while it has room. So a document of many chunks is fetched and
+hashed once, not on every node.
 
-Knows nothing of what the nodes do otherwise.
+Knows nothing else of the nodes.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class Homes:
         self._next_look_s = 0.0
 
     async def strategy(self, doc_id: str) -> Any:
-        """How Ray is to place a task of this document: at its home, or anywhere if that is busy or gone."""
+        """Where Ray is to run a task of this document: on its home node, or on any node if that is busy or gone."""
         if time.monotonic() >= self._next_look_s:
             self._next_look_s = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-            with suppress(RayError):  # a head that is away for a moment; the nodes are as they were
+            with suppress(RayError):  # the head node is away for a moment: keep the known nodes
                 self._nodes = _with_cpus(await asyncio.to_thread(ray.nodes))
         if len(self._nodes) < 2:
             return "DEFAULT"
-        # A public `soft` alone waits for room at the home, and a large document would have one node's CPUs.
+        # Ray's public `soft` alone waits for room on the home: a large document would get only one node's CPUs.
         return NodeAffinitySchedulingStrategy(home(doc_id, self._nodes), soft=True, _spill_on_unavailable=True)
 
 
 def home(doc_id: str, nodes: Iterable[str]) -> str:
-    """The same for all who ask. A node that joins or goes moves few documents (rendezvous hashing)."""
+    """The same for all callers. A node that joins or leaves moves few documents (rendezvous hashing)."""
     return max(nodes, key=lambda node: hashlib.sha256(f"{node} {doc_id}".encode()).digest())
 
 

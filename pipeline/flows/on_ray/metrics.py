@@ -1,7 +1,7 @@
-"""Metrics of a process of Ray, by way of the agent that Ray runs on each node.
+"""Metrics of a Ray process, through the agent that Ray runs on each node.
 
-Ray puts `ray_` before every name, serves them on each node's metrics port, forgets the gauges of processes that are
-gone, and keeps their counters. Does not know what the metrics mean.
+Ray puts `ray_` before every name and serves the metrics on each node's metrics port. It drops the gauges of processes
+that are gone, and keeps their counters. Does not know what the metrics mean.
 """
 
 from __future__ import annotations

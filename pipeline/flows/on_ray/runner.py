@@ -1,4 +1,4 @@
-"""A shard runner, and the proxies by which it rasterizes and reads: it never sees pixels, it passes on references.
+"""A shard runner, and its proxies for rasterizer and engines. It passes on references and never sees pixels.
 
 Knows nothing of other runners, nor where shards come from.
 """
@@ -36,10 +36,10 @@ from quire.storage import open_folder
 
 _log = logging.getLogger(__name__)
 
-MAX_LOSSES = 8  # of one chunk or one shard to dying processes and nodes, before the run gives up
+MAX_LOSSES = 8  # of one chunk or shard, with processes or nodes that died, before the run gives up
 PROBE_SECONDS = 0.5
-_POLL_SECONDS = 0.005  # for an image, which comes right after its page's record
-PATIENCE_S = 900.0  # for an actor whose node is gone: time for another to join
+_POLL_SECONDS = 0.005  # between looks for an image, which comes right after its page's record
+PATIENCE_S = 900.0  # for an actor whose node is gone: another node may join
 
 ImageRef = Any  # ray.ObjectRef of a PageImage
 
@@ -55,7 +55,7 @@ class Runner:
         self._watcher: asyncio.Task[None] | None = None
 
     async def convert(self, shard: Shard, engines: Sequence[Any]) -> Tally:
-        """Returns what the shard adds to the counters. `engines` are this runner's own, the same each time.
+        """Returns what the shard adds to the counters. `engines` are this runner's own, the same in each call.
 
         A call whose connection was lost is made again: it joins the conversion that is still running.
         """
@@ -86,7 +86,7 @@ class Runner:
         return opened.counts
 
     async def admitted(self, shard_id: str) -> None:
-        """Return when all pages of an open shard are admitted, and the runner could begin another one."""
+        """Return when all pages of an open shard are admitted: the runner can begin another shard."""
         if opened := self._open.get(shard_id):
             await opened.admitted.wait()
 
@@ -110,7 +110,7 @@ class Runner:
         return page, hold_for_once(page.page_index, page.image_info, ray.put(await image.get()))
 
     async def look(self) -> tuple[dict[str, Tally], FlowSums]:
-        """What the open shards' pages add to the counters so far, and the sums of this runner's life."""
+        """What the open shards' pages add to the counters so far, and this runner's sums since its start."""
         counts = {shard_id: opened.counts for shard_id, opened in self._open.items()}
         return counts, self._flow[1].sums if self._flow else FlowSums()
 
@@ -125,7 +125,7 @@ RunnerActor = remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concur
 
 
 class RayRasterizer:
-    """Fulfils the rasterizer contract with tasks; images stay where they were made, references come back."""
+    """Fulfils the rasterizer contract with Ray tasks. Images stay on the node that made them; references come back."""
 
     def __init__(self, work: Work) -> None:
         self._work = ray.put(work)
@@ -157,8 +157,8 @@ class RayRasterizer:
 
 
 async def _next_unfetched(stream: Any) -> ImageRef:
-    """The next reference of a task's stream. Ray's own `anext` fetches what it has to wait for: pixels would come here,
-    and should their node die on the way, Ray would ask for them for ten minutes."""
+    """The next reference of a task's stream. Ray's own `anext` also fetches the object: pixels would come here, and if
+    their node died on the way, Ray would try for ten minutes."""
     while not (stream.next_ready() or stream.is_finished()):
         await asyncio.sleep(_POLL_SECONDS)
     return await anext(stream)
@@ -177,8 +177,8 @@ class RayEngineHost:
         return self._window
 
     async def start(self) -> None:
-        """Wait until the actor answers. Ray restarts it, elsewhere if its node is gone, so "died" is not final. Nor is
-        an answer of the process that was ended last: Ray kills without waiting."""
+        """Wait until the actor answers. "Died" is not final: Ray restarts the actor, on another node if its own is
+        gone. An answer from the process that was just stopped does not count: Ray kills without waiting."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             try:
@@ -194,8 +194,8 @@ class RayEngineHost:
             await asyncio.sleep(PROBE_SECONDS)
 
     async def recognize(self, page: HeldImage[ImageRef], request: Request) -> Recognition:
-        """Two calls: Ray keeps what a call was given until the call returns, and the first one returns when the engine
-        has read the pixels."""
+        """Two calls, to free the image early: Ray keeps a call's arguments until it returns, and the first call returns
+        as soon as the engine has read the pixels."""
         try:
             ticket = await self._actor.begin.remote([await page.get()], request)
             page.let_go()
@@ -212,6 +212,6 @@ class RayEngineHost:
         return recognition
 
     async def stop(self) -> None:
-        """End the actor's process; Ray starts another one in its place."""
+        """End the actor's process; Ray starts a new one."""
         self._ended_life = self._life
         await asyncio.to_thread(ray.kill, self._actor, no_restart=False)

@@ -1,6 +1,6 @@
 """What runs in a cluster's worker processes: rasterizer tasks and engine actors.
 
-Knows nothing of shards, nor who asks.
+Knows nothing of shards, nor of its callers.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from quire.storage.cache_folder import open_cache
 remote: Any = ray.remote  # Ray's stubs know neither streaming tasks nor concurrent actors
 
 MAX_CALLS = 1 << 14
-"""That an actor takes at once: above any engine's window, and twice `flow.open_shards`. What it does not take waits
-unseen, and who asks whether it is alive waits behind that."""
+"""Calls that an actor takes at once: more than any engine's window and than twice `flow.open_shards`. Further calls
+wait unseen, and checks whether the actor is alive wait behind them."""
 
 _FETCH_TIMEOUT_S = 60.0  # of an image from another node; megabytes
-_KEPT_S = 600.0  # an answer that nobody has asked for: its runner is gone
+_KEPT_S = 600.0  # for an answer that nobody fetches: its runner is gone
 
 _Answer = tuple[Recognition | Failure, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What every process of a run is told. `output_uri` is absolute; `provenance`: see `ShardWriter`. Passwords are
-    part of what Ray passes on between its processes, and reach no file of Quire's."""
+    """What every process of a run is told. `output_uri` is absolute; `provenance`: see `ShardWriter`. Ray passes
+    passwords on between its processes; they reach no file of Quire's."""
 
     settings: Settings
     output_uri: str
@@ -56,7 +56,7 @@ class Work:
 def rasterize_chunk(
     work: Work, source: PageRange, page_indices: Sequence[int], mode: str
 ) -> Iterator[RasterizedPage | PageImage]:
-    """For each page, what is known of it, then its image if there is one."""
+    """Yields, for each page, its record, then its image if there is one."""
     settings = work.settings
     loop, rasterizer = _worker_rasterizer(settings.render, settings.flow, settings.storage, work.passwords)
     pages = BudgetedRasterizer(rasterizer).rasterize(source, page_indices, mode, hold_for_once)
@@ -78,7 +78,7 @@ def _worker_rasterizer(
 
 
 class EngineWorker:
-    """One engine. When it dies its process does too, or Ray would go on sending pages to it."""
+    """One engine. When the engine dies, its process ends too, or Ray would still send pages to it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -88,8 +88,8 @@ class EngineWorker:
         self._begun: dict[str, asyncio.Task[_Answer]] = {}
 
     async def start(self) -> tuple[str, int]:
-        """Have the engine ready; returns which life of the actor this is, and the engine's window. Loading a model
-        takes a minute, and the caller may ask again meanwhile."""
+        """Start the engine if it is not started. Returns the id of this start of the actor, and the engine's window.
+        Loading a model takes a minute; the caller may call again meanwhile."""
         async with self._starting:
             if self._engine is None:
                 self._engine = await make_engine(self._settings, num_processes=1)
@@ -99,11 +99,11 @@ class EngineWorker:
         return self._engine.window if self._engine else 1
 
     async def begin(self, image: Sequence[Awaitable[PageImage]], request: Request) -> str:
-        """Begin to read a page; returns when the engine needs its pixels no longer. `finish` wants the ticket, which no
-        other life of this actor gives out. Raises `ImageLost`.
+        """Begin to read a page; returns when the engine no longer needs its pixels. The returned ticket is for
+        `finish`, and unique also across restarts of this actor. Raises `ImageLost`.
 
-        `image` is one reference, in a list so that Ray does not fetch it before the call: it would wait for ten minutes
-        for what was lost with a node.
+        `image` is one reference, in a list so that Ray does not fetch it before the call: it would wait ten minutes for
+        an image that was lost with its node.
         """
         if self._engine is None:
             raise EngineAway("the engine's process is new and not started yet")
@@ -122,7 +122,7 @@ class EngineWorker:
         return ticket
 
     async def finish(self, ticket: str) -> _Answer:
-        """The answer to what was begun under this ticket, once, and the engine's window by now."""
+        """The answer for this ticket, which is given out once, and the engine's present window."""
         task = self._begun.pop(ticket, None)
         if task is None:
             raise EngineDead("the engine's process died with this page, and this is a new one")
@@ -138,7 +138,7 @@ class EngineWorker:
         except PageRejected as exc:
             return Failure("recognize", exc.kind, exc.message), self._window()
         except EngineAway:
-            raise  # it had not come to the page: nothing has died
+            raise  # the engine had not reached the page: nothing has died
         except EngineDead:
             for child in multiprocessing.active_children():
                 child.kill()
@@ -149,8 +149,8 @@ EngineActor = remote(max_restarts=-1, max_task_retries=0, max_concurrency=MAX_CA
 
 
 def is_loss(error: Exception) -> bool:
-    """Whether a process or a node was lost, and nothing raised. Ray wraps a loss that happened further down in the
-    error of the task that met it."""
+    """Whether the cause is a lost process or node, and no error of the remote code. Ray wraps a loss in the error of
+    the task that waited for it."""
     return not isinstance(error, RayTaskError) or isinstance(error.cause, RayError)
 
 

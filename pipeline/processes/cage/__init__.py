@@ -6,8 +6,8 @@ again. Two walls of the kernel, which hold for root, too:
     files.py         Landlock: reads code, libraries and fonts; writes nothing; signals and traces nobody outside
     system_calls.py  seccomp: no sockets, programs, processes, signals to others or files to write, nor anything unknown
 
-What a child was given open stays open: its end of a socket, its arena, the document in hand, a file for its last words.
-A wall that this machine lacks is reported and left out. What the cage is not: see SECURITY.md.
+What a child was given open stays open: its end of a socket, its arena, the current document, a file for its last
+messages. A wall that this machine lacks is reported and left out. What the cage is not: see SECURITY.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Literal
 from quire.processes.cage import files, system_calls
 
 CageMode = Literal["require", "best", "off"]
-"""No child without both walls; whichever there are; none."""
+"""In order: no child without both walls; the walls that there are; no walls."""
 
 _SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/sys/devices/system/cpu")
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
@@ -29,11 +29,11 @@ _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 
 def close_cage(readable: Iterable[str], program: str = "") -> tuple[str, ...]:
     """Close the cage around this process, for good. `readable`: files and folders that it may read beside the system's
-    own programs, libraries and fonts. With a `program`, that and the system's may be executed in place of this process.
+    own programs, libraries and fonts. With a `program`, this process may become that program or one of the system's.
 
-    Returns what is missing of the cage, each in words; nothing where it is whole.
+    Returns the missing parts of the cage in words; none if it is whole.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # which both walls ask for
+    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # both walls require it
     libraries = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
     runnable = (*_SYSTEM, program) if program else ()
     missing = []
@@ -60,6 +60,6 @@ def code_folders() -> set[str]:
 
 
 def hide_this_process() -> None:
-    """No process of the same user reads this one's environment and memory any more, nor traces it. It leaves no core
-    dump either. For the parents of caged children; root is held back by the cage alone."""
+    """From now on no process of the same user can read this one's environment and memory, or trace it. It leaves no
+    core dump either. For the parents of caged children. Children that run as root are held back by the cage alone."""
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

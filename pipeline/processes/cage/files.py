@@ -1,7 +1,7 @@
 """Landlock: this process may read some files and folders, execute some, and write none.
 
-The kernel's own interface, by three system calls: Python's standard library has none, and no binding of it is kept well
-enough to be trusted with a wall. Constants and structures are those of the kernel's linux/landlock.h.
+Uses the kernel's own interface, three system calls: Python's standard library has none, and no binding is maintained
+well enough to be trusted with this. Constants and structures are those of the kernel's linux/landlock.h.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ctypes
 import os
 from collections.abc import Iterable
 
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # of system calls, the same on every architecture
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # call numbers, the same on every architecture
 _TELL_VERSION = 1
 _RULE_PATH_BENEATH = 1
 _EXECUTE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 2, 1 << 3
@@ -20,14 +20,14 @@ _FILE_RIGHTS = {
     2: 1 << 13,
     3: 1 << 14,
     5: 1 << 15,
-}  # all there are, by the version that brought them
+}  # all rights, by the version that added them
 _NETWORK_RIGHTS = {4: 0b11}  # to listen and to connect, by TCP
 _SCOPES = {6: 0b11}  # abstract Unix sockets and signals
 
 
 class _Ruleset(ctypes.Structure):
-    """What is forbidden unless a rule allows it. Older kernels take the fields that they do not know as long as they
-    are zero."""
+    """What is forbidden unless a rule allows it. Older kernels accept fields that they do not know if these are
+    zero."""
 
     _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
@@ -38,8 +38,8 @@ class _PathBeneath(ctypes.Structure):
 
 
 def allow_only(readable: Iterable[str], runnable: Iterable[str]) -> None:
-    """Restrict this thread, and those that it starts, to reading and executing these and what lies below them. What is
-    not there is left out. Raises OSError where the kernel cannot or may not."""
+    """Restrict this thread, and those that it starts, to reading and executing these paths and what lies below them.
+    Paths that do not exist are left out. Raises OSError if the kernel cannot do it or it is not permitted."""
     version = _system_call(_CREATE_RULESET, None, 0, _TELL_VERSION)
     ruleset = _Ruleset(*(_known(rights, version) for rights in (_FILE_RIGHTS, _NETWORK_RIGHTS, _SCOPES)))
     fd = _system_call(_CREATE_RULESET, ctypes.byref(ruleset), ctypes.sizeof(ruleset), 0)

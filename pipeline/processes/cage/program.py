@@ -1,6 +1,6 @@
 """Executes a program in the cage: `python -P -m <this module> MODE PROGRAM ARGUMENT…` becomes the program.
 
-For engines that are programs of their own. The rest is for who starts it.
+For engines that are separate programs. Everything else is the caller's task.
 """
 
 from __future__ import annotations

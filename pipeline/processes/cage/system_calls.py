@@ -1,10 +1,10 @@
 """seccomp: the system calls that a child needs for reading a document, and no others.
 
-A list of what is allowed, since new calls come with every kernel. What is not on it does not exist for the process
-(ENOSYS), as on an older kernel, so that libraries fall back to what they did there.
+An allow list, since every kernel brings new calls. A call that is not on it fails with ENOSYS, as on an older kernel,
+so libraries fall back to what they do there.
 
-By libseccomp, which knows the numbers of calls on every architecture and is part of every Debian, Ubuntu and Fedora.
-Its few functions are called by ctypes: its Python bindings come without wheels, or have not been touched for years.
+Uses libseccomp, which knows the numbers of calls on every architecture and is part of every Debian, Ubuntu and Fedora.
+Its few functions are called through ctypes: its Python bindings have no wheels, or have not been maintained for years.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Comparison(ctypes.Structure):
 
 def allow_only(is_to_execute: bool) -> None:
     """Restrict all threads of this process, which must have no_new_privs set. `is_to_execute`: it will become another
-    program. Raises OSError where libseccomp is not installed, or the kernel cannot or may not."""
+    program. Raises OSError if libseccomp is not installed, the kernel cannot do it, or it is not permitted."""
     library: Any = ctypes.CDLL("libseccomp.so.2")
     library.seccomp_init.restype = ctypes.c_void_p
     filter_ = ctypes.c_void_p(library.seccomp_init(_ACT_ERRNO | errno.ENOSYS))
