@@ -48,8 +48,7 @@ async def make_estimate(
     drawn = population.draw()
     sandbox = Sandbox(settings.render, passwords)
     cache = open_cache(settings.flow, settings.storage)
-    limits = settings.plan
-    prober = Prober(cache, sandbox, limits.max_document_mb << 20, limits.max_document_pages, limits.num_fetches)
+    prober = Prober(cache, sandbox, settings.plan)
     counts: Counter[str] = Counter()
     try:
         with Progress("estimating", "document", len(drawn)) as progress:

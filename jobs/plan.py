@@ -66,7 +66,7 @@ def plan_command(
     'docs/**/*.pdf' (quoted).
     Planning again looks only at what is new or has changed.
     """
-    settings = pinned(settings_from(**options))
+    settings = settings_from(**options)
     inputs = Inputs(sources, manifest, output, read_passwords(passwords), limit=limit)
     if estimate:
         if limit is not None or settings.plan.pages:
@@ -76,7 +76,7 @@ def plan_command(
         inputs.insist()
         check_modes([request.mode for request in ladder(settings.engine)])
         folder = open_folder(output, settings.storage)
-        settings = with_renderer(settings, folder, Terminal().say)
+        settings = pinned(with_renderer(settings, folder, Terminal().say))
         made = run(make_estimate(folder, inputs.refs(settings), settings, inputs.passwords))
         click.echo(to_json(made) if as_json else describe_estimate(made))
         return

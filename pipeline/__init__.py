@@ -16,8 +16,8 @@ count, drops exact duplicates and cuts shards. Converting takes shards. A shard 
 what is counted: every planned page ends in exactly one row of `pages`.
 
 The names below are the library. Each is imported when it is asked for, since child processes import this package, too.
-To learn how it works, read `run.py`, then `conversion/shard.py`, then the package of a stage. The records that go
-between packages are in `records.py`.
+To learn how it works, read `run/convert.py`, then `conversion/shard.py`, then the package of a stage. The records
+that go between packages are in `records.py`.
 """
 
 from __future__ import annotations

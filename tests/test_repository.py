@@ -230,6 +230,17 @@ def test_a_document_names_paths_and_modules_that_are_there(name: str) -> None:
     assert not sorted(p for p in paths if not (_ROOT / p).exists() and not (_ROOT / f"{p}.py").exists())
 
 
+def test_the_code_names_modules_that_are_there() -> None:
+    """In docstrings and comments, by the name or the end of the path: `shard.py`, `conversion/shard.py`."""
+    sources = [
+        path for folder in ("pipeline", "jobs", "tests", "examples") for path in (_ROOT / folder).rglob("*.py")
+    ]
+    paths = [f"/{path.relative_to(_ROOT).as_posix()}" for path in sources]
+    named = {(path, name) for path in sources for name in re.findall(r"`([\w/.-]*\w\.py)`", path.read_text())}
+    assert len(named) > 50
+    assert [(path, name) for path, name in named if not any(there.endswith(f"/{name}") for there in paths)] == []
+
+
 def test_every_decision_has_a_date_and_says_when_to_look_at_it_again() -> None:
     _, *decisions = re.split(r"^### ", _read("docs/decisions.md"), flags=re.MULTILINE)
     assert len(decisions) > 20

@@ -21,9 +21,8 @@ from PIL import Image
 
 from quire.api.keywords import Keywords, LoopThread, settings_from
 from quire.config.settings import Settings
-from quire.conversion.shard import convert_shard
+from quire.conversion.shard import Converter, convert_shard
 from quire.engines.choose import pinned
-from quire.engines.pool import EnginePool
 from quire.errors import ConfigError, UnreadableDocument
 from quire.flows.converter import make_converter
 from quire.flows.local import running_engines
@@ -97,8 +96,8 @@ class _Reader:
 
     settings: Settings
     prober: Prober
-    rasterizer: FetchingRasterizer
-    engines: EnginePool[PageImage]
+    converter: Converter[PageImage]
+    results: list[PageResult]  # of the page that is being read
     stack: AsyncExitStack
 
     @classmethod
@@ -107,12 +106,17 @@ class _Reader:
         async with AsyncExitStack() as stack:
             sandbox = await stack.enter_async_context(Sandbox(settings.render, passwords, num_workers=1))
             cache = open_cache(settings.flow, settings.storage)
-            limits = settings.plan
-            prober = Prober(cache, sandbox, limits.max_document_mb << 20, limits.max_document_pages)
             rasterizer = FetchingRasterizer(cache, sandbox)
             stack.callback(rasterizer.close)
             engines = await stack.enter_async_context(running_engines(settings))
-            return cls(settings, prober, rasterizer, engines, stack.pop_all())
+            results: list[PageResult] = []
+
+            def keep(shard: Shard, pages: Sequence[PageResult], timings: object) -> bool:
+                results.extend(pages)
+                return True
+
+            converter = make_converter(settings, rasterizer, engines, keep, lambda page: None)
+            return cls(settings, Prober(cache, sandbox, settings.plan), converter, results, stack.pop_all())
 
     async def close(self) -> None:
         await self.stack.aclose()
@@ -121,16 +125,9 @@ class _Reader:
         document = await self._probe(uri)
         if not 0 <= page_index < document.num_pages:
             raise ConfigError(f"{uri} has {document.num_pages} pages; there is no page_index {page_index}")
-        results: list[PageResult] = []
-
-        def keep(shard: Shard, pages: Sequence[PageResult], timings: object) -> bool:
-            results.extend(pages)
-            return True
-
-        converter = make_converter(self.settings, self.rasterizer, self.engines, keep, lambda page: None)
-        shard = Shard("", (document.pages(page_index, page_index + 1),), ())
-        await convert_shard(shard, converter)
-        return results[0]
+        self.results.clear()
+        await convert_shard(Shard("", (document.pages(page_index, page_index + 1),), ()), self.converter)
+        return self.results[0]
 
     async def _probe(self, uri: str) -> Document:
         (ref,) = await asyncio.to_thread(lambda: list(looked_up([uri], self.settings.storage)))

@@ -28,20 +28,22 @@ class Rows:
     """The rows of a table, read file by file and each time anew, so that memory holds one file."""
 
     _read: _Read
+    _schema: pa.Schema  # of all columns
     _columns: tuple[str, ...] | None = None
 
     def select(self, *columns: str) -> Rows:
         """The same rows with these columns alone. Fetches nothing else of the files."""
-        return Rows(self._read, columns)
+        return Rows(self._read, self._schema, columns)
 
     def tables(self) -> Iterator[pa.Table]:
         """An Arrow table for each file that has such rows. Raises KeyError for a column that there is not."""
         return (table for table in self._read(self._columns) if len(table))
 
     def to_arrow(self) -> pa.Table:
-        """All of them as one Arrow table; of one that has no rows, without columns."""
-        tables = list(self.tables())
-        return pa.concat_tables(tables) if tables else pa.table({})
+        """All of them as one Arrow table."""
+        names = self._schema.names if self._columns is None else self._columns
+        empty = pa.schema([self._schema.field(name) for name in names]).empty_table()
+        return pa.concat_tables(tables) if (tables := list(self.tables())) else empty
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for table in self.tables():
@@ -58,23 +60,23 @@ class Run:
     @property
     def pages(self) -> Rows:
         """One row a page that was converted, in the order of the plan; none of what was planned again since."""
-        return Rows(lambda columns: _pages(self.folder, columns))
+        return Rows(lambda columns: _pages(self.folder, columns), PAGES)
 
     @property
     def documents(self) -> Rows:
         """One row a document that is finished, with its text; also those that could not be read, with the reason."""
-        return Rows(lambda columns: _documents(self.folder, columns))
+        return Rows(lambda columns: _documents(self.folder, columns), DOCUMENTS)
 
     @property
     def live_documents(self) -> Rows:
         """One row a document with a text that the sources still hold, with the `uri` that it has there. Where no night
         says what is live (`quire nightly`), that is all of them."""
-        return Rows(lambda columns: _live(self.folder, columns, live_documents, _texts))
+        return Rows(lambda columns: _live(self.folder, columns, live_documents, _texts), _with_uri(DOCUMENTS))
 
     @property
     def live_pages(self) -> Rows:
         """One row a page of `live_documents`, likewise with a `uri`."""
-        return Rows(lambda columns: _live(self.folder, columns, live_pages, _pages))
+        return Rows(lambda columns: _live(self.folder, columns, live_pages, _pages), _with_uri(PAGES))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -93,6 +95,10 @@ def open_run(output: str | Path, **settings: Unpack[Keywords]) -> Run:
     folder = open_folder(str(output), settings_from(settings).storage)
     read(folder)
     return Run(folder)
+
+
+def _with_uri(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([pa.field("uri", pa.string()), *schema])
 
 
 def _pages(folder: Folder, columns: Sequence[str] | None) -> Iterator[pa.Table]:

@@ -1,5 +1,5 @@
 """From settings to an engine, and what can be known of it before it is made. The engines themselves are data:
-`kinds.py`.
+`config/engines.py`.
 
 An engine's module is imported only when it is chosen, so that only that engine's packages are needed.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+from quire.config.sections import PlanSettings
 from quire.errors import ObjectError, TooLarge
 from quire.rasterize.sandbox import Probe, Sandbox
 from quire.records import Document, DocumentRef, DocumentStatus
@@ -19,29 +20,27 @@ _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
 class Prober:
-    """Probes each new object for planning. At most `num_fetches` objects are fetched at a time."""
+    """Probes each new object for planning, within the limits of the settings."""
 
-    def __init__(
-        self, cache: SourceCache, sandbox: Sandbox, max_document_bytes: int, max_pages: int, num_fetches: int = 8
-    ) -> None:
-        self._fetcher = Fetcher(cache, num_fetches)
+    def __init__(self, cache: SourceCache, sandbox: Sandbox, limits: PlanSettings) -> None:
+        self._fetcher = Fetcher(cache, limits.num_fetches)
         self._sandbox = sandbox
-        self._max_document_bytes = max_document_bytes
-        self._max_pages = max_pages
+        self._most_bytes = limits.max_document_mb << 20
+        self._most_pages = limits.max_document_pages
 
     async def probe(self, ref: DocumentRef) -> Document:
         if ref.size_bytes == 0:
             return _document(ref, DocumentStatus.EMPTY, "the object has no bytes", _EMPTY_SHA256)
-        if ref.size_bytes > self._max_document_bytes:
-            return _document(ref, DocumentStatus.TOO_LARGE, str(too_large(self._max_document_bytes)))
+        if ref.size_bytes > self._most_bytes:
+            return _document(ref, DocumentStatus.TOO_LARGE, str(too_large(self._most_bytes)))
         try:
             probe, file = await self._fetch_and_probe(ref)
         except TooLarge as exc:
             return _document(ref, DocumentStatus.TOO_LARGE, str(exc))
         except ObjectError as exc:
             return _document(ref, DocumentStatus.UNREADABLE, str(exc))
-        if probe.num_pages > self._max_pages:
-            detail = f"{probe.num_pages} pages; the limit is {self._max_pages} (setting plan.max_document_pages)"
+        if probe.num_pages > self._most_pages:
+            detail = f"{probe.num_pages} pages; the limit is {self._most_pages} (setting plan.max_document_pages)"
             probe = replace(probe, status=DocumentStatus.TOO_LARGE, num_pages=0, detail=detail)
         return Document(
             uri=ref.uri,
@@ -59,7 +58,7 @@ class Prober:
         """What the document is, and the file that was probed. Fetches again if the file changed, or was evicted from
         the cache, before it was read."""
         for _ in range(MOST_FETCHES):
-            file = await self._fetcher.fetch_new(ref, self._max_document_bytes)
+            file = await self._fetcher.fetch_new(ref, self._most_bytes)
             with file.held(ref.uri):
                 probe = await self._sandbox.probe(file.path)
                 if file.is_unchanged():

@@ -21,7 +21,7 @@ class Observer:
     """Hears of a run, in the event loop's thread but for `say`, which any thread may call."""
 
     def say(self, words: str) -> None:
-        """Something that whoever watches should know: one sentence."""
+        """Something that whoever watches should know, in a line or a few."""
 
     def phase(
         self, label: str, noun: str, total: int | None = None, num_done: int = 0

@@ -7,10 +7,9 @@ import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from quire.config.settings import Settings, pages_per_shard
-from quire.engines.choose import kind_of
+from quire.engines.choose import kind_of, pinned
 from quire.engines.ladder import ladder
 from quire.flows.requirements import with_renderer
 from quire.planning.limits import Limit, first, forget_limit, note_limit
@@ -21,7 +20,7 @@ from quire.planning.probe import Prober
 from quire.quantities import counted, device_time
 from quire.rasterize.modes import layout
 from quire.rasterize.sandbox import Sandbox
-from quire.records import DocumentRef, DocumentStatus
+from quire.records import Document, DocumentRef, DocumentStatus
 from quire.results.run_folder import claim, fingerprint_in, note_versions, refuse_other_settings
 from quire.run.inputs import Inputs
 from quire.run.observer import Observer
@@ -57,13 +56,13 @@ async def make_plan(inputs: Inputs, settings: Settings, observer: Observer | Non
     folder = open_folder(inputs.output, settings.storage)
     observer = observer or Observer()
     settings = await asyncio.to_thread(with_renderer, settings, folder, observer.say)
+    settings = await asyncio.to_thread(pinned, settings)  # as `convert` does, or it would find other settings
     async with Sandbox(settings.render, inputs.passwords) as sandbox:
         return await plan_with(sandbox, inputs, settings, observer)
 
 
 async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings, observer: Observer) -> PlanTotals:
-    """`make_plan` with processes that go on to convert."""
-    inputs.insist()
+    """`make_plan` with processes that go on to convert. `inputs` make sense, and `settings` leave nothing open."""
     check_modes([request.mode for request in ladder(settings.engine)])
     folder = open_folder(inputs.output, settings.storage)
     await asyncio.to_thread(refuse_other_settings, folder, settings)
@@ -71,13 +70,12 @@ async def plan_with(sandbox: Sandbox, inputs: Inputs, settings: Settings, observ
     if changes := await asyncio.to_thread(note_versions, folder):
         observer.say(f"{folder.uri} was begun with other versions: {changes}; what is read now may differ")
     cache = open_cache(settings.flow, settings.storage)
-    limits = settings.plan
-    prober = Prober(cache, sandbox, limits.max_document_mb << 20, limits.max_document_pages, limits.num_fetches)
+    prober = Prober(cache, sandbox, settings.plan)
     counts: Counter[str] = Counter()
     with observer.phase("planning", "document") as meter:
         meter.wait_for("listing the sources")
 
-        async def probe(ref: DocumentRef) -> Any:
+        async def probe(ref: DocumentRef) -> Document:
             document = await prober.probe(ref)
             counts[document.status.value] += 1
             meter.show(counts)

@@ -110,3 +110,24 @@ def test_what_makes_no_sense_is_raised(tmp_path: Path) -> None:
     with pytest.raises(AttributeError):
         quire.nothing  # type: ignore[attr-defined]  # noqa: B018
     assert set(quire.__all__) <= set(dir(quire))
+
+
+def test_a_run_without_a_document_has_tables_without_rows(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    quire.convert(tmp_path / "in", tmp_path / "out", **QUICK)
+    run = quire.open_run(tmp_path / "out")
+    assert run.pages.to_arrow().schema.equals(PAGES) and len(run.documents.to_arrow()) == 1
+    assert run.live_pages.select("uri", "markdown").to_arrow().column_names == ["uri", "markdown"]
+    assert run.live_documents.to_arrow().column_names == ["uri", *DOCUMENTS.names]
+
+
+def test_what_is_planned_can_be_converted_with_the_same_settings(tmp_path: Path) -> None:
+    """A model's revision is found out by both."""
+    write_samples(tmp_path / "in", 1)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"weights")
+    quire.plan(tmp_path / "in", tmp_path / "out", engine={"name": "vllm", "model": str(model)})
+    assert quire.open_run(tmp_path / "out").settings["engine.model_revision"]

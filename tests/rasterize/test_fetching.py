@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from quire.config.sections import RenderSettings, StorageSettings
+from quire.config.sections import PlanSettings, RenderSettings, StorageSettings
 from quire.errors import ConfigError, StorageError
 from quire.planning.discover import discover
 from quire.planning.probe import Prober
@@ -123,7 +123,11 @@ async def test_no_document_is_blamed_where_it_was_evicted_and_is_back_at_once(
 ) -> None:
     moto_bucket.put("a.pdf", PDF)
     (ref,) = discover([f"{moto_bucket.uri}/a.pdf"], moto_bucket.settings)
-    prober = Prober(SourceCache(tmp_path / "cache", 1 << 20, moto_bucket.settings), evicted, 1 << 20, 10)
+    prober = Prober(
+        SourceCache(tmp_path / "cache", 1 << 20, moto_bucket.settings),
+        evicted,
+        PlanSettings(max_document_mb=1, max_document_pages=10),
+    )
     document = await prober.probe(ref)
     assert (document.status, document.num_pages, document.detail) == (DocumentStatus.OK, 4, "")
     assert evicted.num_left == -1
